@@ -51,9 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument(
-            "--tree", type=Path, default=None, help="use this tree of the pinned version"
-        )
+        sub.add_argument("--tree", type=Path, help="use this tree of the pinned version")
         sub.set_defaults(run=run)
         return sub
 
@@ -87,8 +85,6 @@ def _show(options: argparse.Namespace, console: Console) -> int:
     tree = need_tree(pin, options.tree)
     resolver = Resolver(tree, pin)
     name: str = options.name.strip()
-    if name.startswith("-"):
-        name = f"flag:{name}"
     if is_bare(name, tree):
 
         def tracked(paths: list[str]) -> Iterable[str]:

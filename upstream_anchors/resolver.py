@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from upstream_anchors.c_symbols import C_SUFFIXES, c_definitions
 from upstream_anchors.defaults import check_default
 from upstream_anchors.errors import AnchorError, nearest_names
 from upstream_anchors.flags import find_environment_variable, find_flag
@@ -114,9 +115,11 @@ class Resolver:
             raise AnchorError(
                 f"{path} has no heading {wanted!r}, or has it twice", _spell(path, near)
             )
+        if path.endswith(C_SUFFIXES):
+            return self._c_symbol(path, name)
         if not path.endswith(".py"):
             raise AnchorError(
-                f"{path}#{name}: symbols are known in Python and Markdown files only; "
+                f"{path}#{name}: symbols are known in Python, C++, CUDA and Markdown files; "
                 f'name one line instead: {path}@"fragment"'
             )
         table = self.table(path)
@@ -126,6 +129,20 @@ class Resolver:
         if name in table.imported:
             origin = table.imported[name]
             raise AnchorError(f"{path} imports {name} from {origin}; anchor it there", near)
+        raise AnchorError(f"{path} defines no {name}", near)
+
+    def _c_symbol(self, path: str, name: str) -> Symbol:
+        definitions = c_definitions(self.tree.text(path))
+        found = definitions.get(name, [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            where = ", ".join(str(symbol.start) for symbol in found)
+            raise AnchorError(
+                f"{path} defines {name} {len(found)} times, at lines {where}; "
+                f'name one line instead: {path}@"fragment"'
+            )
+        near = _spell(path, nearest_names(name, definitions))
         raise AnchorError(f"{path} defines no {name}", near)
 
     def _narrow(self, place: Place, fragment: str) -> Place:

@@ -20,7 +20,7 @@ _BARE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 def is_bare(name: str, tree: Tree) -> bool:
-    r"""Whether this is a name to be looked up rather than a target: `EngineCore.step`, not a path."""
+    r"""Whether this is a name to look up, like `EngineCore.step`, rather than a target."""
     return bool(_BARE.fullmatch(name)) and not tree.is_file(name) and not tree.is_folder(name)
 
 
@@ -70,6 +70,6 @@ def _print_outline(resolver: Resolver, place: Place, console: Console) -> None:
     console.print(f"{count} lines; it defines:")
     for name in table:
         symbol = table[name]
-        if symbol.kind in {"class", "function"} and "." not in name or symbol.kind == "method":
+        if symbol.kind == "method" or (symbol.kind in {"class", "function"} and "." not in name):
             indent = "  " * (name.count(".") + 1)
             console.print(f"{indent}{name.rsplit('.', 1)[-1]}  {symbol.start}-{symbol.end}")

@@ -83,7 +83,7 @@ class SymbolTable:
             self._weights[symbol.name] = weight
 
     def _walk(self, body: Iterable[ast.stmt], prefix: str, inside: str, weight: int) -> None:
-        # `inside` is module, class or function; `weight` is the most that a definition here can have.
+        # `inside`: module, class or function. `weight`: the most that a definition here can have.
         for statement in body:
             if isinstance(statement, Function):
                 self._function(statement, prefix, inside, weight)
@@ -124,7 +124,7 @@ class SymbolTable:
                 if not isinstance(target, ast.Attribute) or not isinstance(target.value, ast.Name):
                     continue
                 if target.value.id == own_name:
-                    # The constructor's assignment is the definition, wherever it stands in the class.
+                    # The constructor's is the definition, wherever it stands in the class.
                     weight = _INSTANCE if method.name == "__init__" else _LATER_INSTANCE
                     self._add(_span(prefix + target.attr, "attribute", node), weight)
 

@@ -3,13 +3,15 @@ r"""What may a writer point at?
 | target | what it names |
 |---|---|
 | `vllm/v1/engine/core.py` | a file, or a folder |
-| `vllm/v1/engine/core.py#EngineCore.step` | a symbol: class, function, method, attribute, constant; in Markdown, a heading |
-| `vllm/v1/engine/core.py#EngineCore.step@"fragment"` | the one line of the symbol that contains the fragment |
+| `path#EngineCore.step` | a class, function, method, attribute, constant |
+| `csrc/cache_kernels.cu#reshape_and_cache_flash` | a function or class of C++ or CUDA |
+| `docs/design/arch_overview.md#Entrypoints` | a section of a Markdown file, by its heading |
+| `path#EngineCore.step@"fragment"` | the one line of the symbol that contains the fragment |
 | `csrc/cache_kernels.cu@"fragment"` | the one line of the file that contains it |
 | `env:VLLM_LOGGING_LEVEL` | the entry of an environment variable |
 | `flag:--max-num-seqs` | where the command line learns of a flag |
 | `log:"GPU KV cache size"` | the one logger call whose text contains this |
-| `default:vllm/config/cache.py#CacheConfig.block_size=16` | a default, and the claim that it has this value |
+| `default:path#CacheConfig.block_size=16` | a default, and the claim that it has this value |
 | `py:vllm.v1.engine.core.EngineCore` | a Python name, as a type annotation spells it |
 
 None of them has a line number in it. That is the point: at the release after the pinned one, half
@@ -51,7 +53,7 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        r"""Take a target apart; {py:class}`.AnchorError` when it has none of the nine forms.
+        r"""Take a target apart; {py:class}`.AnchorError` when it has none of these forms.
 
         A target that was broken over two lines of prose is put together first, so a fragment
         matches with single spaces.
@@ -72,6 +74,19 @@ class Target:
             path = _checked_path(text, match[1])
             return cls(text, "path", path=path, symbol=match[2], fragment=match[3])
         raise AnchorError(f"{text!r} is not a target; it should look like one of: {FORMS}")
+
+
+_TITLED = re.compile(r"(.+?)\s*<(.+)>", re.DOTALL)
+
+
+def split_title(text: str) -> tuple[str | None, str]:
+    r"""A role's text as title and target: `its name <path#Symbol>`, or a target alone.
+
+    The first `<` opens the target, so a fragment may contain one and a title may not.
+    """
+    if match := _TITLED.fullmatch(text.strip()):
+        return " ".join(match[1].split()), " ".join(match[2].split())
+    return None, " ".join(text.split())
 
 
 FORMS = (

@@ -65,7 +65,7 @@ class Tree:
     @cached_property
     def files(self) -> frozenset[str]:
         r"""Every file, version control's own and compiled Python aside."""
-        found = set()
+        found: set[str] = set()
         for folder, subfolders, names in os.walk(self.root):
             subfolders[:] = [name for name in subfolders if name not in {".git", "__pycache__"}]
             base = Path(folder).relative_to(self.root).as_posix()
@@ -153,7 +153,7 @@ def read_identity(version_file: Path) -> tuple[str | None, str | None]:
 
 def _same_commit(found: str | None, pinned: str) -> bool:
     # Either may be the longer abbreviation of the same id.
-    return bool(found) and (found.startswith(pinned) or pinned.startswith(found))  # type: ignore[union-attr]
+    return found is not None and (found.startswith(pinned) or pinned.startswith(found))
 
 
 def _verify_checkout(pin: Pin, root: Path, named_by: str) -> Tree:
