@@ -46,10 +46,14 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mini_vllm.core.engine_core_request import EngineCoreRequest
 from mini_vllm.sampling_params import SamplingParams
+
+if TYPE_CHECKING:
+    from mini_vllm.core.prefix_hash import PrefixHasher
 
 #: The five words that a caller may read, in the order of {py:class}`FinishReason`.
 FINISH_REASON_STRINGS = ("stop", "length", "abort", "error", "repetition")
@@ -115,9 +119,6 @@ _FINISHED_REASON_MAP = {
     RequestStatus.FINISHED_REPETITION: FinishReason.REPETITION,
 }
 
-#: Given a request, the hashes of its full blocks that are not hashed yet.
-BlockHasher = Callable[["Request"], list[bytes]]
-
 
 class Request:
     r"""One request, from arrival to its last token: two counters and what they count.
@@ -167,7 +168,7 @@ class Request:
         arrival_time: float | None = None,
         priority: int = 0,
         eos_token_id: int | None = None,
-        block_hasher: BlockHasher | None = None,
+        block_hasher: PrefixHasher | None = None,
     ) -> None:
         if eos_token_id is not None:
             sampling_params = sampling_params.clone()
@@ -195,14 +196,14 @@ class Request:
         self.num_preemptions = 0
 
         self.block_hashes: list[bytes] = []
-        self._block_hasher: BlockHasher | None = None
+        self._block_hasher: PrefixHasher | None = None
         self._hash_at: int | float = float("inf")
         if block_hasher is not None:
             self.set_block_hasher(block_hasher)
 
     @classmethod
     def from_engine_core_request(
-        cls, request: EngineCoreRequest, block_hasher: BlockHasher | None = None
+        cls, request: EngineCoreRequest, block_hasher: PrefixHasher | None = None
     ) -> Request:
         """Make the scheduler's request from the message that the front-end sent."""
         return cls(
@@ -245,7 +246,7 @@ class Request:
         if len(self._all_token_ids) >= self._hash_at:
             self.update_block_hashes()
 
-    def set_block_hasher(self, block_hasher: BlockHasher) -> None:
+    def set_block_hasher(self, block_hasher: PrefixHasher) -> None:
         """Name the full blocks by `block_hasher` from now on, beginning with those there are."""
         self._block_hasher = block_hasher
         self.update_block_hashes()
@@ -260,8 +261,7 @@ class Request:
         if self._block_hasher is not None:
             self.block_hashes.extend(self._block_hasher(self))
             # The next block is full when the tokens reach this count; until then, ask nobody.
-            block_size = self._block_hasher.block_size  # type: ignore[attr-defined]
-            self._hash_at = (len(self.block_hashes) + 1) * block_size
+            self._hash_at = (len(self.block_hashes) + 1) * self._block_hasher.block_size
 
     def is_finished(self) -> bool:
         """Whether the request has ended."""
