@@ -16,6 +16,7 @@ from upstream_anchors.c_symbols import C_SUFFIXES, c_definitions
 from upstream_anchors.defaults import check_default
 from upstream_anchors.errors import AnchorError, nearest_names
 from upstream_anchors.flags import find_environment_variable, find_flag
+from upstream_anchors.lock import Lock
 from upstream_anchors.log_strings import find_log_call
 from upstream_anchors.pin import Pin, the_pin
 from upstream_anchors.place import Place
@@ -30,12 +31,14 @@ _MAX_REEXPORTS = 6
 class Resolver:
     r"""Finds targets in one tree.
 
-    Answers are kept, refusals too: a book asks for the same anchor on many pages.
+    Answers are kept, refusals too: a book asks for the same anchor on many pages. With a `lock`,
+    the one kind of target that has to search the whole package is searched for only if it moved.
     """
 
-    def __init__(self, tree: Tree, pin: Pin | None = None) -> None:
+    def __init__(self, tree: Tree, pin: Pin | None = None, lock: Lock | None = None) -> None:
         self.tree = tree
         self.pin = pin or the_pin()
+        self.lock = lock
         self._tables: dict[str, SymbolTable] = {}
         self._answers: dict[str, Place | AnchorError] = {}
 
@@ -69,12 +72,20 @@ class Resolver:
         if target.kind == "flag":
             return find_flag(self, target)
         if target.kind == "log":
-            return find_log_call(self, target)
+            return self._still_locked(target) or find_log_call(self, target)
         if target.kind == "default":
             return check_default(self, target)
         if target.kind == "python":
             return self._python_name(target)
         return self._path(target)
+
+    def _still_locked(self, target: Target) -> Place | None:
+        # A search through every file is needed once. While the locked lines are what they were,
+        # the locked answer stands; `check` resolves without a lock and searches again.
+        locked = self.lock.entries.get(target.text) if self.lock else None
+        if locked is None or not self.tree.is_file(locked.place.path):
+            return None
+        return locked.place if locked.place.digest(self.tree) == locked.sha256 else None
 
     def _path(self, target: Target) -> Place:
         path = self.existing_path(target)

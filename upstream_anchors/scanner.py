@@ -62,7 +62,7 @@ class Use:
 
 
 def scan_book(root: Path, pin: Pin) -> tuple[list[Use], list[str]]:
-    r"""Every use of an anchor in the sources below `root`, sorted by target, and what is unreadable.
+    r"""Every use of an anchor in the sources below `root`, by target, and what is unreadable.
 
     A file that cannot be parsed is a problem and not an end: half-written code in one folder must
     not hide the anchors of the others.

@@ -1,0 +1,47 @@
+r"""Sphinx extension: upstream's lines on the book's pages.
+
+| syntax | on the page |
+|---|---|
+| {literal}`{up}` role | a link to the lines, with a preview of them under the pointer |
+| `{up-code}` directive | an excerpt with upstream's own line numbers |
+| `{anchor-ledger}` directive | a table of the anchors that a page, a phase or the book uses |
+| `{py:class}` and its kin, of a vLLM name | a link to its definition, in prose and in annotations |
+
+Whatever does not resolve is a warning of type `upstream.missing`, and so is a raw
+`file.py:LINE` in prose (`upstream.raw-line`): with `-W` the build fails. The extension needs the
+pinned tree for excerpts and previews. Without it the links come from the lock, and each excerpt is
+a link with a notice in its place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sphinx.application import Sphinx
+
+from upstream_anchors.sphinx_domain.domain import UpstreamDomain, connect_python_names
+from upstream_anchors.sphinx_domain.excerpt import Excerpt
+from upstream_anchors.sphinx_domain.ledger import AnchorLedger, connect_ledger
+from upstream_anchors.sphinx_domain.preview import connect_previews
+from upstream_anchors.sphinx_domain.raw_lines import connect_raw_lines
+from upstream_anchors.sphinx_domain.role import UpstreamRole
+from upstream_anchors.sphinx_domain.source import connect_source
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    r"""Register the domain, the role, the directives and the checks."""
+    connect_source(app)
+    app.add_domain(UpstreamDomain)
+    app.add_role("up", UpstreamRole())
+    app.add_directive("up-code", Excerpt)
+    app.add_directive("anchor-ledger", AnchorLedger)
+    connect_python_names(app)
+    connect_ledger(app)
+    connect_previews(app)
+    connect_raw_lines(app)
+    return {
+        "version": "1",
+        "env_version": 1,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

@@ -1,0 +1,143 @@
+r"""The ledger: which anchors does this page, this phase, this book rest on?
+
+It is a table made from what the other pages used, so it can be filled in only when all of them have
+been read, and has to be written again when any of them changes its anchors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
+
+from upstream_anchors.errors import AnchorError
+from upstream_anchors.place import Place
+from upstream_anchors.sphinx_domain.domain import link_to, upstream_domain
+from upstream_anchors.sphinx_domain.role import shown_name
+from upstream_anchors.sphinx_domain.source import source_of
+
+
+class LedgerNode(nodes.General, nodes.Element):
+    r"""Stands where the table will be."""
+
+
+class AnchorLedger(SphinxDirective):
+    r"""`{anchor-ledger}` with `:phase: 1`, with `:page: docname`, or of the whole book.
+
+    `:page:` without a name means the page it stands on. Each row is an anchor: its file, its
+    symbol, its lines, and the pages that use it.
+    """
+
+    option_spec: ClassVar[dict[str, Any]] = {
+        "phase": directives.nonnegative_int,
+        "page": directives.unchanged,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        r"""A placeholder that knows what it was asked."""
+        node = LedgerNode()
+        node["phase"] = self.options.get("phase")
+        page = self.options.get("page")
+        node["page"] = self.env.docname if page == "" else page
+        if node["page"] is not None and node["page"] not in self.env.found_docs:
+            raise self.error(f"there is no page {node['page']!r} to list anchors of")
+        self.set_source_info(node)
+        return [node]
+
+
+def connect_ledger(app: Sphinx) -> None:
+    r"""Fill the tables in when pages are written, and rewrite them when anchors change."""
+    app.add_node(LedgerNode)
+    app.connect("doctree-read", _note_ledger)
+    app.connect("env-updated", _outdated)
+    app.connect("doctree-resolved", _fill)
+
+
+def _note_ledger(app: Sphinx, doctree: nodes.document) -> None:
+    app.env.metadata[app.env.docname].pop("anchor_ledger", None)
+    if next(doctree.findall(LedgerNode), None) is not None:
+        app.env.metadata[app.env.docname]["anchor_ledger"] = "yes"
+
+
+def _outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    return sorted(name for name, data in env.metadata.items() if "anchor_ledger" in data)
+
+
+def _fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    for node in list(doctree.findall(LedgerNode)):
+        pages = _pages(app.env, node["phase"], node["page"])
+        node.replace_self(_table(app, docname, pages))
+
+
+def _pages(env: BuildEnvironment, phase: int | None, page: str | None) -> list[str]:
+    uses = upstream_domain(env).uses
+    if page is not None:
+        return [page] if page in uses else []
+    if phase is None:
+        return sorted(uses)
+    folder = re.compile(rf"(?:.*/)?phase-{phase:02d}-[^/]*/")
+    return sorted(name for name in uses if folder.match(name))
+
+
+def _table(app: Sphinx, docname: str, pages: list[str]) -> nodes.Node:
+    users: dict[str, list[str]] = {}
+    for page in pages:
+        for target in upstream_domain(app.env).uses[page]:
+            users.setdefault(target, []).append(page)
+    places = []
+    for target in users:
+        try:
+            places.append(source_of(app.env).resolve(target))
+        except AnchorError:
+            continue  # reported where it is used
+    places.sort(key=lambda place: (place.path, place.start or 0, place.end or 0, place.target))
+    if not places:
+        return nodes.paragraph("", "No anchors yet.")
+    rows = [_row(app, docname, place, users[place.target], len(pages) > 1) for place in places]
+    heads = ["File", "What", "Lines"] + (["Pages"] if len(pages) > 1 else [])
+    return _build(heads, rows)
+
+
+def _row(
+    app: Sphinx, docname: str, place: Place, pages: list[str], with_pages: bool
+) -> list[nodes.Node]:
+    lines = "" if place.start is None else f"{place.start}–{place.end}"
+    if place.start is not None and place.start == place.end:
+        lines = str(place.start)
+    name = nodes.literal("", shown_name(place) if place.start is not None else "the whole of it")
+    cells: list[nodes.Node] = [
+        nodes.paragraph("", "", nodes.literal("", place.path)),
+        nodes.paragraph("", "", link_to(app.env, place, name)),
+        nodes.paragraph("", lines),
+    ]
+    if with_pages:
+        cell = nodes.paragraph()
+        for number, page in enumerate(pages):
+            if number:
+                cell += nodes.Text(", ")
+            title = app.env.titles[page].astext()
+            cell += make_refnode(app.builder, docname, page, "", nodes.Text(title))
+        cells.append(cell)
+    return cells
+
+
+def _build(heads: list[str], rows: Iterable[list[nodes.Node]]) -> nodes.table:
+    table = nodes.table(classes=["up-ledger"])
+    group = nodes.tgroup(cols=len(heads))
+    table += group
+    for _ in heads:
+        group += nodes.colspec(colwidth=1)
+    head = nodes.thead("", nodes.row("", *(nodes.entry("", nodes.paragraph("", h)) for h in heads)))
+    group += head
+    body = nodes.tbody()
+    for cells in rows:
+        body += nodes.row("", *(nodes.entry("", cell) for cell in cells))
+    group += body
+    return table

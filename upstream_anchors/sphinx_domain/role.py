@@ -1,0 +1,58 @@
+r"""The role: a name in the text becomes a link to its lines.
+
+It is resolved while the page is read and not, as Sphinx's own references are, while it is written:
+the tree does not depend on other pages, and a warning at read time carries the line of the text
+that caused it.
+"""
+
+from __future__ import annotations
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxRole
+
+from upstream_anchors.errors import AnchorError
+from upstream_anchors.place import Place
+from upstream_anchors.sphinx_domain.domain import link_to, upstream_domain, warn_missing
+from upstream_anchors.sphinx_domain.source import source_of
+from upstream_anchors.target import split_title
+
+
+class UpstreamRole(SphinxRole):
+    r"""`path#Symbol`, or `its name <path#Symbol>`; a `!` in front shows the name and links nothing.
+
+    Without a title the link shows the shortest name that says enough: the symbol, the flag, the
+    variable, the words of the log line, or else the path.
+    """
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        r"""The link, or the bare text and a warning."""
+        if self.text.startswith("!"):
+            title, target = split_title(self.text[1:])
+            return [nodes.literal("", title or target)], []
+        title, target = split_title(self.text)
+        try:
+            place = source_of(self.env).resolve(target)
+        except AnchorError as error:
+            warn_missing(error, self.get_location())
+            # The page may be unchanged next time; the anchor must still be reported then.
+            self.env.note_reread()
+            return [nodes.literal(self.rawtext, title or target, classes=["up-missing"])], []
+        upstream_domain(self.env).note_use(self.env.docname, place.target)
+        content = nodes.literal("", title or shown_name(place), classes=["xref", "up"])
+        link = link_to(self.env, place, content)
+        self.set_source_info(link)
+        return [link], []
+
+
+def shown_name(place: Place) -> str:
+    r"""What a link without a title shows."""
+    target = place.target
+    if target.startswith("default:"):
+        return target.split("#", 1)[1].replace("=", " = ", 1)
+    if target.startswith(("env:", "flag:")):
+        return target.split(":", 1)[1]
+    if target.startswith("log:"):
+        return target.removeprefix("log:").strip('"')
+    if target.startswith("py:"):
+        return target.removeprefix("py:")
+    return place.symbol or place.path
