@@ -1,0 +1,62 @@
+r"""Which labs run on this machine, what is skipped, and why?
+
+The tags say what a lab can make use of. `CPU-OK` runs anywhere; where torch is installed its tests
+run a second time on the real model. `GPU-OPT` runs anywhere on the capture of a real run that it
+ships, and makes a run of its own on a GPU. `GPU-REQ` has nothing to grade without one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit import machine
+from labkit.catalogue import Catalogue, Lab
+
+BASE = ("numpy", "pytest", "hypothesis", "rich")
+
+
+@dataclass(frozen=True)
+class Finding:
+    r"""One line of the doctor's table: `well` is false where something is lacking."""
+
+    subject: str
+    well: bool
+    text: str
+
+
+def examine(root: Path) -> list[Finding]:
+    r"""What this machine has: Python, packages, the book's model, a GPU."""
+    python = machine.python()
+    absent = machine.missing(BASE)
+    checkpoint = root / "book" / "model" / "checkpoint" / "config.json"
+    engine, gpu = machine.why_no_engine(), machine.why_no_gpu()
+    return [
+        Finding("Python", "supported" not in python, python),
+        Finding(
+            "base packages", not absent, f"missing: {', '.join(absent)}" if absent else "there"
+        ),
+        Finding("engine", engine is None, engine or "torch and transformers are there"),
+        Finding(
+            "the book's model",
+            checkpoint.exists(),
+            "there" if checkpoint.exists() else "not in this checkout: tests use a random one",
+        ),
+        Finding("GPU", gpu is None, gpu or "torch sees a CUDA device"),
+    ]
+
+
+def prospects(catalogue: Catalogue) -> list[tuple[Lab, bool, str]]:
+    r"""For each lab whether it can be graded here, and in words what runs and what does not."""
+    return [(lab, *_prospect(lab)) for lab in catalogue.labs]
+
+
+def _prospect(lab: Lab) -> tuple[bool, str]:
+    if lab.tag != "CPU-OK" and (reason := machine.why_no_gpu()):
+        if lab.tag == "GPU-REQ":
+            return False, f"skips: {reason}"
+        return True, f"runs on its capture; its own GPU run skips: {reason}"
+    tests = (lab.folder / "test_lab.py").read_text(encoding="utf-8")
+    if "mark.model" in tests and (reason := machine.why_no_engine()):
+        return True, f"runs without a model; its tests on the real one skip: {reason}"
+    return True, "all of it runs"

@@ -1,0 +1,144 @@
+r"""The learner's command, as a learner types it."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from labkit import cli, grading
+from rich.console import Console
+
+LAB = "phase-07/lab-01"
+STUB = 'raise NotImplementedError("task 1: double a number")'
+
+
+@pytest.fixture
+def labs(toy):
+    def run(*words: str, status: int = 0) -> str:
+        out = io.StringIO()
+        console = Console(file=out, width=110, highlight=False)
+        assert cli.main(words, root=toy.root, console=console) == status, out.getvalue()
+        return out.getvalue()
+
+    return run
+
+
+def test_check_ticks_tasks_shows_the_failure_and_names_the_next_hint(toy, labs):
+    printed = labs("check", "lab-01", status=1)
+    assert "task 1  double a number" in printed
+    assert "first failure: test_doubles\ntask 1: double a number" in printed
+    assert "hint 1 of 3: labs hint lab-01 1" in printed
+    assert "0 / 1 labs, about 7 min to go" in printed
+
+    toy.edit("starter.py", STUB, "return number * 2")
+    printed = labs("check", "lab-01", status=1)
+    assert "✓  task 1  double a number" in printed
+    assert "2 of 2 tests" in printed
+    assert "first failure: test_total[0-0]" in printed
+
+    toy.edit(
+        "starter.py",
+        'raise NotImplementedError("task 2: sum a list up to a limit")',
+        "return sum(n for n in numbers if n < limit)",
+    )
+    printed = labs("check", "lab-01", status=1)
+    assert "✗  task 2" in printed
+    assert "assert 1 == 3" in printed
+
+    toy.edit("starter.py", "n < limit", "n <= limit")
+    assert "1 / 1 labs, all done" in labs("check", "lab-01")
+    assert "phase-07/lab-01: complete" in (toy.root / ".labs/notebook.md").read_text()
+
+
+def test_a_lab_that_hangs_or_exits_is_survived(toy, labs, monkeypatch):
+    toy.edit("starter.py", STUB, "import os; os._exit(3)")
+    assert "the tests did not run" in labs("check", "lab-01", status=1)
+    monkeypatch.setattr(grading, "PATIENCE_S", 3)
+    toy.edit(
+        "starter.py",
+        "import os; os._exit(3)",
+        'return len("x" * 10**3) if number else list(iter(int, 1))',
+    )
+    assert "were stopped after 3 s" in labs("check", "lab-01", status=1)
+
+
+def test_predictions_are_kept_and_compared(toy, labs):
+    labs("predict", "lab-01", "double-of-21=42", "parity=odd")
+    stored = json.loads((toy.root / ".labs/predictions.json").read_text())
+    assert stored == {LAB: {"double-of-21": "42", "parity": "odd"}}
+    notebook = (toy.root / ".labs/notebook.md").read_text()
+    assert "> What is twice 21?\n\nMy answer: **42**" in notebook
+    toy.edit("starter.py", STUB, "return number * 2")
+    printed = labs("check", status=1)
+    assert "✓  42" in printed
+    assert "✗  odd        even" in printed
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("parity=both", "it may be even, odd"),
+        ("parity=", "'' is not an answer"),
+        ("colour=red", "asks for no prediction 'colour'; it has: double-of-21, parity"),
+    ],
+)
+def test_an_impossible_prediction_is_refused(labs, answer, message):
+    assert message in labs("predict", answer, status=2)
+
+
+def test_predictions_are_asked_for_where_there_is_a_terminal(labs, monkeypatch):
+    answers = iter(["42", "even"])
+    monkeypatch.setattr("builtins.input", lambda: next(answers))
+    printed = labs("predict")
+    assert "What is twice 21?" in printed
+    assert "one of: even, odd" in printed
+    assert "What is twice 21?" not in labs("predict")
+
+
+def test_hints_come_one_at_a_time(labs):
+    assert "1 of 3  Where does" in (first := labs("hint", "lab-01", "1"))
+    assert "2 of 3" not in first
+    assert "2 of 3  The result" in labs("hint", "lab-01", "1")
+    assert "3 of 3  Multiply." in labs("hint", "1", status=0)
+    assert "3 of 3" in labs("hint", "lab-01")
+    assert "has the tasks 1 to 2, not 9" in labs("hint", "lab-01", "9", status=2)
+
+
+def test_reset_restores_the_starter_and_keeps_the_learners(toy, labs):
+    given = (toy.folder / "starter.py").read_text()
+    toy.edit("starter.py", STUB, "return number * 2")
+    mine = (toy.folder / "starter.py").read_text()
+    labs("check", status=1)
+    assert "starter.py is restored; yours is .labs/before-reset/" in labs("reset", "lab-01")
+    assert (toy.folder / "starter.py").read_text() == given
+    [copy] = (toy.root / ".labs/before-reset").iterdir()
+    assert copy.read_text() == mine
+    assert "○○" in labs("list")
+    assert "as it was given" in labs("reset", "lab-01")
+
+
+def test_next_list_and_doctor(toy, labs):
+    printed = labs("next")
+    assert "predict  labs predict lab-01   (2 to go)" in printed
+    assert "labs/phase-07-toys/lab-01-count/starter.py" in printed
+    assert "Counting, by hand" in labs("list")
+    printed = labs("doctor")
+    assert "Python" in printed
+    assert "phase-07/lab-01  CPU-OK  all of it runs" in printed
+
+
+def test_an_unknown_lab_lists_the_nearest(labs):
+    assert "no lab is called 'lab-01-cuont'; the nearest: lab-01-count" in labs(
+        "check", "lab-01-cuont", status=2
+    )
+
+
+def test_watch_grades_again_after_a_change(toy, labs, monkeypatch):
+    def solve(path):
+        path.write_text(toy.lab.solution.read_text(), encoding="utf-8")
+
+    monkeypatch.setattr(cli, "_wait_for_change", solve)
+    printed = labs("watch", "lab-01")
+    assert "watching starter.py" in printed
+    assert "1 / 1 labs" in printed
