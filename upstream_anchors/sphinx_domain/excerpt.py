@@ -129,8 +129,7 @@ class Excerpt(SphinxDirective):
         caption = nodes.caption("", "", classes=["up-caption"])
         if text := self.options.get("caption"):
             inline, _ = self.parse_inline(text)
-            caption += inline
-            caption += nodes.Text(" ")
+            caption += nodes.inline("", "", *inline)
         lines = f"{covered.start}–{covered.end}" if covered.start != covered.end else covered.start
         label = f"{covered.path} · {lines}"
         if covered.symbol:

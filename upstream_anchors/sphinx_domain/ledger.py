@@ -7,7 +7,6 @@ been read, and has to be written again when any of them changes its anchors.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -31,8 +30,8 @@ class LedgerNode(nodes.General, nodes.Element):
 class AnchorLedger(SphinxDirective):
     r"""`{anchor-ledger}` with `:phase: 1`, with `:page: docname`, or of the whole book.
 
-    `:page:` without a name means the page it stands on. Each row is an anchor: its file, its
-    symbol, its lines, and the pages that use it.
+    `:page:` without a name means the page it stands on. The anchors are grouped by file; each has
+    its symbol, its lines and the pages that use it.
     """
 
     option_spec: ClassVar[dict[str, Any]] = {
@@ -100,44 +99,55 @@ def _table(app: Sphinx, docname: str, pages: list[str]) -> nodes.Node:
     places.sort(key=lambda place: (place.path, place.start or 0, place.end or 0, place.target))
     if not places:
         return nodes.paragraph("", "No anchors yet.")
-    rows = [_row(app, docname, place, users[place.target], len(pages) > 1) for place in places]
-    heads = ["File", "What", "Lines"] + (["Pages"] if len(pages) > 1 else [])
-    return _build(heads, rows)
+    return _build(app, docname, places, users if len(pages) > 1 else None)
 
 
-def _row(
-    app: Sphinx, docname: str, place: Place, pages: list[str], with_pages: bool
-) -> list[nodes.Node]:
+def _build(
+    app: Sphinx, docname: str, places: list[Place], users: dict[str, list[str]] | None
+) -> nodes.table:
+    # One heading row a file, one row an anchor below it; the pages only if there are several.
+    heads = ["Anchor", "Lines", *(["Pages"] if users else [])]
+    table = nodes.table(classes=["up-ledger"])
+    group = nodes.tgroup(cols=len(heads))
+    group += [nodes.colspec(colwidth=1) for _ in heads]
+    group += nodes.thead("", nodes.row("", *(_cell(nodes.Text(head)) for head in heads)))
+    body = nodes.tbody()
+    path = None
+    for place in places:
+        if place.path != path:
+            path = place.path
+            cell = nodes.entry("", nodes.paragraph("", "", nodes.literal("", path)))
+            cell["morecols"] = len(heads) - 1
+            body += nodes.row("", cell, classes=["up-file"])
+        body += _row(app, docname, place, users[place.target] if users else [])
+    group += body
+    table += group
+    return table
+
+
+def _row(app: Sphinx, docname: str, place: Place, pages: list[str]) -> nodes.row:
+    link = link_to(app.env, place, nodes.literal("", _name_below_path(place)))
     lines = "" if place.start is None else f"{place.start}–{place.end}"
     if place.start is not None and place.start == place.end:
         lines = str(place.start)
-    name = nodes.literal("", shown_name(place) if place.start is not None else "the whole of it")
-    cells: list[nodes.Node] = [
-        nodes.paragraph("", "", nodes.literal("", place.path)),
-        nodes.paragraph("", "", link_to(app.env, place, name)),
-        nodes.paragraph("", lines),
-    ]
-    if with_pages:
-        cell = nodes.paragraph()
-        for number, page in enumerate(pages):
-            if number:
-                cell += nodes.Text(", ")
-            title = app.env.titles[page].astext()
-            cell += make_refnode(app.builder, docname, page, "", nodes.Text(title))
-        cells.append(cell)
-    return cells
+    row = nodes.row("", _cell(link), _cell(nodes.Text(lines)))
+    if pages:
+        links: list[nodes.Node] = []
+        for page in pages:
+            title = nodes.Text(app.env.titles[page].astext())
+            links += [nodes.Text(", ")] if links else []
+            links.append(make_refnode(app.builder, docname, page, "", title))
+        row += _cell(*links)
+    return row
 
 
-def _build(heads: list[str], rows: Iterable[list[nodes.Node]]) -> nodes.table:
-    table = nodes.table(classes=["up-ledger"])
-    group = nodes.tgroup(cols=len(heads))
-    table += group
-    for _ in heads:
-        group += nodes.colspec(colwidth=1)
-    head = nodes.thead("", nodes.row("", *(nodes.entry("", nodes.paragraph("", h)) for h in heads)))
-    group += head
-    body = nodes.tbody()
-    for cells in rows:
-        body += nodes.row("", *(nodes.entry("", cell) for cell in cells))
-    group += body
-    return table
+def _name_below_path(place: Place) -> str:
+    # The path stands in the heading row, so only what follows it in the target is left to say.
+    if place.start is None:
+        return "the whole folder" if place.kind == "folder" else "the whole file"
+    rest = place.target.removeprefix(place.path).lstrip("#@")
+    return rest if place.target.startswith(place.path) else shown_name(place)
+
+
+def _cell(*content: nodes.Node) -> nodes.entry:
+    return nodes.entry("", nodes.paragraph("", "", *content))

@@ -73,10 +73,10 @@ def make_snippet(app: Sphinx, resolver: Resolver, place: Place) -> dict[str, str
         numbers, more = _window(resolver, place)
     lines = resolver.tree.lines(place.path)
     marked = [place.start] if place.kind == "line" and place.start else []
-    title = place.path if place.start is None else f"{place.path} · {_span(place)}"
+    count = len(lines)
     return {
         "name": shown_name(place),
-        "where": title,
+        "where": f"{count} lines" if place.start is None else f"{place.path} · {_span(place)}",
         "code": _highlight(app, place.path, lines, numbers, marked),
         "more": more,
     }
@@ -126,7 +126,7 @@ def _highlight(
     for number, row in zip(numbers, body.removesuffix("\n").split("\n")):
         mark = ' class="up-marked"' if number in marked else ""
         rows.append(f"<span{mark}><i>{number:>{width}}</i> {row}</span>")
-    return "\n".join(rows)
+    return "".join(rows)
 
 
 def _span(place: Place) -> str:

@@ -38,7 +38,11 @@ class UpstreamRole(SphinxRole):
             self.env.note_reread()
             return [nodes.literal(self.rawtext, title or target, classes=["up-missing"])], []
         upstream_domain(self.env).note_use(self.env.docname, place.target)
-        content = nodes.literal("", title or shown_name(place), classes=["xref", "up"])
+        content: nodes.TextElement
+        if title:
+            content = nodes.inline("", title, classes=["up"])
+        else:
+            content = nodes.literal("", shown_name(place), classes=["up"])
         link = link_to(self.env, place, content)
         self.set_source_info(link)
         return [link], []
