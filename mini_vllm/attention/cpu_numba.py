@@ -1,0 +1,128 @@
+r"""Why should a prefill and a decode take different roads?
+
+Count what each reads. A decoding request reads its whole past, for one query: two operations per
+number read, so memory sets the pace, and copying the pages first would double the traffic. A
+prompt of 500 tokens reads its past once for 500 queries: hundreds of operations per number, so
+arithmetic sets the pace, and copying the pages first is a rounding error.
+
+So this backend sorts the requests of a step by their number of new tokens. Those with one go, all
+together, into the loop of {py:mod}`mini_vllm.kernels.paged`, which reads pages where they lie.
+Each of the others becomes one call of torch's attention on dense keys and values, which multiplies
+matrices in tiles and never writes the score matrix down. A prompt that starts at position 0 does
+not even gather: its whole past is this step's own keys.
+
+A blocked prefill loop in Numba was tried; it reached less than half of what the library
+does, since a compiler that vectorises a loop is not one that keeps a tile in registers. Upstream's
+CPU backend has one C++ kernel for both, with a scheduler that deals out tiles:
+{up}`vllm/v1/attention/backends/cpu_attn.py#CPUAttentionBackendImpl.forward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numba
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mini_vllm.attention.backend import AttentionBackend, AttentionShape
+from mini_vllm.attention.metadata import AttentionMetadata, HostMetadata
+from mini_vllm.attention.torch_reference import causal_mask, gather_pages
+from mini_vllm.kernels import paged
+from mini_vllm.kernels.numba_kernels import DTYPES, as_array
+
+
+class CpuNumbaBackend(AttentionBackend):
+    """A compiled loop over pages for single tokens, torch's attention for runs of them."""
+
+    name = "cpu_numba"
+
+    @classmethod
+    def supports(cls, device: torch.device, dtype: torch.dtype, head_size: int) -> str | None:
+        """The CPU, in float32 and bfloat16."""
+        if device.type != "cpu":
+            return f"it runs on the CPU, not on {device.type}"
+        if dtype not in DTYPES:
+            return f"it knows float32 and bfloat16, not {dtype}"
+        return None
+
+    def forward(
+        self,
+        layer: AttentionShape,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        kv_cache: torch.Tensor,
+        metadata: AttentionMetadata,
+    ) -> torch.Tensor:
+        """See {py:meth}`AttentionBackend.forward
+        <mini_vllm.attention.backend.AttentionBackend.forward>`.
+        """
+        host = metadata.host
+        out = torch.empty_like(query)
+        caches = as_array(kv_cache)
+        key_cache, value_cache = caches[0], caches[1]
+        paged.write_kv(as_array(key), as_array(value), key_cache, value_cache, host.slot_mapping)
+
+        if host.single_rows.size:
+            _decode()(
+                as_array(query),
+                key_cache,
+                value_cache,
+                host.block_table,
+                host.single_rows,
+                host.single_tokens,
+                host.seq_lens,
+                layer.sliding_window or 0,
+                np.float32(layer.scale),
+                as_array(out),
+            )
+        for row in host.multi_rows:
+            start, end = host.query_start_loc[row], host.query_start_loc[row + 1]
+            past = _past_of(row, key[start:end], value[start:end], kv_cache, host)
+            out[start:end] = _attend(layer, query[start:end], *past)
+        return out
+
+
+def _decode() -> Callable[..., None]:
+    # Numba keeps its own count of threads; it follows torch's, so that one setting rules both.
+    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    if threads == 1:
+        return paged.decode
+    numba.set_num_threads(threads)
+    return paged.decode_parallel
+
+
+def _past_of(
+    row: int, key: torch.Tensor, value: torch.Tensor, kv_cache: torch.Tensor, host: HostMetadata
+) -> tuple[torch.Tensor, torch.Tensor]:
+    # Dense keys and values of one request, [num_kv_heads, seq_len, head_size].
+    seq_len = int(host.seq_lens[row])
+    if seq_len == key.shape[0]:
+        return key.transpose(0, 1), value.transpose(0, 1)
+    block_ids = torch.from_numpy(host.block_table[row])
+    return (
+        gather_pages(kv_cache[0], block_ids, seq_len),
+        gather_pages(kv_cache[1], block_ids, seq_len),
+    )
+
+
+def _attend(
+    layer: AttentionShape, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
+) -> torch.Tensor:
+    num_tokens, seq_len, window = query.shape[0], keys.shape[1], layer.sliding_window
+    # `is_causal` is right, and lets the library skip half of the tiles, only when queries and keys
+    # start at the same position and the window reaches back to it.
+    square = num_tokens == seq_len and (window is None or window >= seq_len)
+    mask = None if square else causal_mask(num_tokens, seq_len, window, query.device)
+    out = F.scaled_dot_product_attention(
+        query.transpose(0, 1).unsqueeze(0),  # [1, num_heads, num_tokens, head_size]
+        keys.unsqueeze(0),
+        values.unsqueeze(0),
+        attn_mask=mask,
+        is_causal=square,
+        scale=layer.scale,
+        enable_gqa=True,
+    )
+    return out.squeeze(0).transpose(0, 1)

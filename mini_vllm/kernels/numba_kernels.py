@@ -1,0 +1,100 @@
+r"""How does a torch tensor get into a compiled loop, and what does that cost?
+
+A CPU tensor and a NumPy array can share memory, so the way in is a view: no copy, about a
+microsecond each. A bfloat16 tensor goes in as `uint16`, since NumPy has no such type (see
+{py:mod}`mini_vllm.kernels.bits`).
+
+A loop is compiled when it is first called with a new combination of types, and the machine code is
+kept in the `__pycache__` beside its source. The first run on a machine therefore takes some
+seconds, and later ones milliseconds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mini_vllm.kernels import elementwise
+from mini_vllm.kernels.interface import Kernels
+
+#: The types that the loops are compiled for.
+DTYPES = (torch.float32, torch.bfloat16)
+
+
+def as_array(tensor: torch.Tensor) -> np.ndarray:
+    """The memory of a CPU tensor as an array; bfloat16 comes as its bits, in `uint16`."""
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.uint16).numpy()
+    return tensor.numpy()
+
+
+class NumbaKernels(Kernels):
+    """The operations as compiled loops over rows, for float32 and bfloat16 on the CPU.
+
+    Inputs must be contiguous; a strided one would compile a second, slower version of its loop.
+    """
+
+    name = "numba"
+
+    def __init__(self) -> None:
+        self._no_norm = {
+            torch.float32: np.empty(0, np.float32),
+            torch.bfloat16: np.empty(0, np.uint16),
+        }
+
+    def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+        """See {py:meth}`~mini_vllm.kernels.interface.Kernels.rms_norm`."""
+        out = torch.empty_like(x)
+        elementwise.rms_norm(as_array(x), as_array(weight), np.float32(eps), as_array(out))
+        return out
+
+    def add_rms_norm(
+        self, x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, eps: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See {py:meth}`~mini_vllm.kernels.interface.Kernels.add_rms_norm`."""
+        out, total = torch.empty_like(x), torch.empty_like(x)
+        elementwise.add_rms_norm(
+            as_array(x),
+            as_array(residual),
+            as_array(weight),
+            np.float32(eps),
+            as_array(out),
+            as_array(total),
+        )
+        return out, total
+
+    def silu_and_mul(self, x: torch.Tensor) -> torch.Tensor:
+        """See {py:meth}`~mini_vllm.kernels.interface.Kernels.silu_and_mul`."""
+        out = x.new_empty((x.shape[0], x.shape[1] // 2))
+        elementwise.silu_and_mul(as_array(x), as_array(out))
+        return out
+
+    def split_qkv_rotary(
+        self,
+        qkv: torch.Tensor,
+        positions: torch.Tensor,
+        cos_sin_cache: torch.Tensor,
+        num_heads: int,
+        num_kv_heads: int,
+        q_norm: torch.Tensor | None = None,
+        k_norm: torch.Tensor | None = None,
+        eps: float = 1e-6,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See {py:meth}`~mini_vllm.kernels.interface.Kernels.split_qkv_rotary`."""
+        num_tokens, head_size = qkv.shape[0], cos_sin_cache.shape[1]
+        query = qkv.new_empty((num_tokens, num_heads, head_size))
+        key = qkv.new_empty((num_tokens, num_kv_heads, head_size))
+        value = torch.empty_like(key)
+        none = self._no_norm[qkv.dtype]
+        elementwise.split_qkv_rotary(
+            as_array(qkv),
+            as_array(positions),
+            as_array(cos_sin_cache),
+            none if q_norm is None else as_array(q_norm),
+            none if k_norm is None else as_array(k_norm),
+            np.float32(eps),
+            as_array(query),
+            as_array(key),
+            as_array(value),
+        )
+        return query, key, value

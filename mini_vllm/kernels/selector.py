@@ -1,0 +1,62 @@
+r"""Who decides which code computes a norm?
+
+One function, once, when the model is built. It takes the first candidate that can do the work
+and keeps the reason why each earlier one could not, so that "why is this slow here" has an answer
+that can be printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+
+from mini_vllm.errors import ConfigError
+from mini_vllm.kernels.interface import Kernels
+from mini_vllm.kernels.torch_kernels import TorchKernels
+
+#: What `select_kernels` can be asked for by name.
+CHOICES = ("auto", "numba", "torch")
+
+
+@dataclass(frozen=True)
+class KernelChoice:
+    """The kernels that were chosen, and in one sentence why."""
+
+    kernels: Kernels
+    reason: str
+
+
+def why_not_numba(device: torch.device, dtype: torch.dtype) -> str | None:
+    """The reason why the compiled loops cannot serve this device and type, or None if they can."""
+    if device.type != "cpu":
+        return f"the compiled loops run on the CPU, not on {device.type}"
+    if dtype not in (torch.float32, torch.bfloat16):
+        return f"the compiled loops know float32 and bfloat16, not {dtype}"
+    if find_spec("numba") is None:
+        return "numba is not installed"
+    return None
+
+
+def select_kernels(
+    device: torch.device, dtype: torch.dtype, requested: str = "auto"
+) -> KernelChoice:
+    r"""The fastest {py:class}`~mini_vllm.kernels.interface.Kernels` for `device` and `dtype`.
+
+    `requested` names one (`"numba"`, `"torch"`) or leaves the choice (`"auto"`); a named one that
+    cannot serve is a {py:class}`~mini_vllm.errors.ConfigError`, never a silent fall-back.
+    """
+    if requested not in CHOICES:
+        raise ConfigError(f"unknown kernels {requested!r}: choose one of {', '.join(CHOICES)}")
+    if requested == "torch":
+        return KernelChoice(TorchKernels(), "asked for by name")
+    obstacle = why_not_numba(device, dtype)
+    if obstacle is None:
+        from mini_vllm.kernels.numba_kernels import NumbaKernels
+
+        why = "asked for by name" if requested == "numba" else f"fastest for {dtype} on the CPU"
+        return KernelChoice(NumbaKernels(), why)
+    if requested == "numba":
+        raise ConfigError(f"kernels 'numba' cannot be used: {obstacle}")
+    return KernelChoice(TorchKernels(), obstacle)
