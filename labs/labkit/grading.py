@@ -92,6 +92,8 @@ def grade(lab: Lab, label: str = "starter") -> Grade:
         environment = os.environ | {
             implementation.VARIABLE: label,
             plugin.REPORT: str(report),
+            # Plugins that happen to be installed cost a second at each save, and decide nothing.
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, _search_path())),
         }
         try:

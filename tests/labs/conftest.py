@@ -159,7 +159,10 @@ class Toy:
         return subprocess.run(
             [sys.executable, "-m", "pytest", "--import-mode=importlib", *arguments],
             cwd=self.root,
-            env=os.environ | {"PYTHONPATH": search_path} | environment,
+            # The plugins of the environment are not under test, and cost a second a run.
+            env=os.environ
+            | {"PYTHONPATH": search_path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+            | environment,
             capture_output=True,
             text=True,
             timeout=60,

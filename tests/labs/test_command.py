@@ -7,10 +7,25 @@ import json
 
 import pytest
 from labkit import cli, grading
+from labkit.bench import on_bench
+from labkit.implementation import Implementation
 from rich.console import Console
 
 LAB = "phase-07/lab-01"
 STUB = 'raise NotImplementedError("task 1: double a number")'
+
+
+def grade_in_this_process(lab):
+    r"""What `grading.grade` finds out, without the start of a process."""
+    verdicts, truths = on_bench(
+        lab, lambda bench: (bench.run(Implementation("starter")), bench.truths())
+    )
+    return grading.Grade(lab, tuple(verdicts), truths, "")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(grading, "grade", grade_in_this_process)
 
 
 @pytest.fixture
@@ -24,7 +39,7 @@ def labs(toy):
     return run
 
 
-def test_check_ticks_tasks_shows_the_failure_and_names_the_next_hint(toy, labs):
+def test_check_ticks_tasks_shows_the_failure_and_names_the_next_hint(toy, labs, quick):
     printed = labs("check", "lab-01", status=1)
     assert "task 1  double a number" in printed
     assert "first failure: test_doubles\ntask 1: double a number" in printed
@@ -51,6 +66,13 @@ def test_check_ticks_tasks_shows_the_failure_and_names_the_next_hint(toy, labs):
     assert "phase-07/lab-01: complete" in (toy.root / ".labs/notebook.md").read_text()
 
 
+def test_the_grade_is_that_of_a_process_of_its_own(toy):
+    toy.edit("starter.py", STUB, "return number * 2")
+    alone, here = grading.grade(toy.lab), grade_in_this_process(toy.lab)
+    assert (alone.verdicts, alone.truths) == (here.verdicts, here.truths)
+    assert alone.green == [1]
+
+
 def test_a_lab_that_hangs_or_exits_is_survived(toy, labs, monkeypatch):
     toy.edit("starter.py", STUB, "import os; os._exit(3)")
     assert "the tests did not run" in labs("check", "lab-01", status=1)
@@ -63,7 +85,7 @@ def test_a_lab_that_hangs_or_exits_is_survived(toy, labs, monkeypatch):
     assert "were stopped after 3 s" in labs("check", "lab-01", status=1)
 
 
-def test_predictions_are_kept_and_compared(toy, labs):
+def test_predictions_are_kept_and_compared(toy, labs, quick):
     labs("predict", "lab-01", "double-of-21=42", "parity=odd")
     stored = json.loads((toy.root / ".labs/predictions.json").read_text())
     assert stored == {LAB: {"double-of-21": "42", "parity": "odd"}}
@@ -105,7 +127,7 @@ def test_hints_come_one_at_a_time(labs):
     assert "has the tasks 1 to 2, not 9" in labs("hint", "lab-01", "9", status=2)
 
 
-def test_reset_restores_the_starter_and_keeps_the_learners(toy, labs):
+def test_reset_restores_the_starter_and_keeps_the_learners(toy, labs, quick):
     given = (toy.folder / "starter.py").read_text()
     toy.edit("starter.py", STUB, "return number * 2")
     mine = (toy.folder / "starter.py").read_text()
@@ -134,7 +156,7 @@ def test_an_unknown_lab_lists_the_nearest(labs):
     )
 
 
-def test_watch_grades_again_after_a_change(toy, labs, monkeypatch):
+def test_watch_grades_again_after_a_change(toy, labs, quick, monkeypatch):
     def solve(path):
         path.write_text(toy.lab.solution.read_text(), encoding="utf-8")
 
