@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from upstream_anchors.errors import AnchorError, TreeError
+from upstream_anchors.errors import AnchorError, TreeError, UnreachableError
 from upstream_anchors.pin import the_pin
 from upstream_anchors.tree import TREE_VARIABLE
 
@@ -55,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    command("fetch", _fetch, "get the pinned tree, verify it and unpack it")
+    fetch = command("fetch", _fetch, "get the pinned tree, verify it and unpack it")
+    fetch.add_argument(
+        "--optional", action="store_true", help="without a network, say so and go on"
+    )
     show = command("show", _show, "print path, lines, permalink and code of an anchor")
     show.add_argument(
         "name", help="a target such as vllm/v1/engine/core.py#EngineCore.step, or a bare name"
@@ -68,7 +71,13 @@ def _parser() -> argparse.ArgumentParser:
 def _fetch(options: argparse.Namespace, console: Console) -> int:
     from upstream_anchors.fetch import provide_tree
 
-    tree, done = provide_tree(the_pin(), root=options.tree, console=console)
+    try:
+        tree, done = provide_tree(the_pin(), root=options.tree, console=console)
+    except UnreachableError as error:
+        if not options.optional:
+            raise
+        console.print(f"{error}\nGoing on without the tree: links come from the lock.")
+        return 0
     console.print(f"{the_pin()} is at {tree.root} ({done}).")
     for path in tree.edited:
         console.print(f"  edited in this checkout: {path}")

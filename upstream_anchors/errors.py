@@ -36,6 +36,14 @@ class TreeError(RuntimeError):
     """
 
 
+class UnreachableError(TreeError):
+    r"""Nobody could be asked for the tree: no network, no source that has it, no client.
+
+    The one failure that a build may shrug at, since the lock can stand in for the tree. A wrong
+    hash or a wrong version is never this.
+    """
+
+
 def nearest_names(name: str, known: Iterable[str], limit: int = 5) -> list[str]:
     r"""The `known` names that a person who typed `name` most likely meant, best first.
 

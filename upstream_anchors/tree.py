@@ -20,6 +20,9 @@ from upstream_anchors.pin import PROJECT_ROOT, Pin
 TREE_VARIABLE = "VLLM_UPSTREAM_TREE"
 DEFAULT_TREE = PROJECT_ROOT / "upstream"
 
+# Written into a tree that `fetch` unpacked, so that `fetch` may also replace it.
+MARKER = ".fetched-by-upstream-anchors.json"
+
 _COMMIT_ID = re.compile(r"""^__commit_id__ = commit_id = ['"]g?([0-9a-f]+)['"]""", re.MULTILINE)
 _VERSION = re.compile(r"""^__version__ = version = ['"]([^'"]+)['"]""", re.MULTILINE)
 
@@ -71,7 +74,7 @@ class Tree:
             base = Path(folder).relative_to(self.root).as_posix()
             prefix = "" if base == "." else f"{base}/"
             found.update(prefix + name for name in names)
-        return frozenset(found)
+        return frozenset(found - {MARKER})
 
     @cached_property
     def folders(self) -> frozenset[str]:

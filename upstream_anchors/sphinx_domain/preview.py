@@ -118,9 +118,8 @@ def _highlight(
     code = "\n".join(text[margin:] for text in texts)
     html = builder.highlighter.highlight_block(code, language_of(path), force=True)
     body = re.sub(r"^.*?<pre>(?:<span></span>)?|</pre>.*$", "", html, flags=re.DOTALL)
-    body = _SPACE_SPAN.sub(
-        r"\1", body
-    )  # a quarter of the bytes, and no style gives spaces a colour
+    # Spaces in a span of their own are a quarter of the bytes, and no style gives them a colour.
+    body = _SPACE_SPAN.sub(r"\1", body)
     width = len(str(numbers[-1])) if numbers else 1
     rows = []
     for number, row in zip(numbers, body.removesuffix("\n").split("\n")):

@@ -1,0 +1,188 @@
+r"""How does an archive on a package index become a verified folder?
+
+Found by project name and exact version, in pip's own places; downloaded; hashed; unpacked into a
+staging folder. Nothing here trusts the index: the hash is the pin's. Nothing here trusts the
+archive's paths either, hash or no hash: a member that would leave the folder is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import ssl
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from upstream_anchors.errors import TreeError, UnreachableError
+from upstream_anchors.pin import Pin
+from upstream_anchors.pip_sources import PipSources, without_password
+
+_CHUNK = 1 << 20
+_ATTEMPTS = 3
+
+
+@contextmanager
+def progress_on(console: Console) -> Iterator[Progress]:
+    r"""A progress bar that counts bytes; it leaves no trace on a console that is not a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress
+
+
+def download_sdist(pin: Pin, sources: PipSources, folder: Path, console: Console) -> Path:
+    r"""The archive, whose hash is the pin's, from the first source that has it.
+
+    {py:class}`.UnreachableError` when no source answers or has the release. A file with the wrong
+    hash is a {py:class}`.TreeError` at once: trying the next source would hide it.
+    """
+    complaints: list[str] = []
+    places: list[tuple[str, str | None]] = [("links", link) for link in sources.find_links]
+    places += [("index", url) for url in sources.index_urls]
+    for kind, url in places:
+        name = without_password(url)
+        try:
+            archive = _from_source(pin, sources, kind, url, folder, console)
+        except ImportError as error:
+            raise UnreachableError(
+                f"Fetching the tree needs a package that this environment lacks: {error}. "
+                f"Install it with `pip install unearth`."
+            ) from error
+        except Exception as error:  # whatever this version of the HTTP client raises
+            complaints.append(f"{name}: {type(error).__name__}: {error}")
+            continue
+        if archive is None:
+            complaints.append(f"{name}: has no sdist of {pin.project} {pin.version}")
+            continue
+        check_hash(pin, archive, name)
+        return archive
+    tried = "\n".join(f"    {complaint}" for complaint in complaints) or "    no source at all"
+    raise UnreachableError(
+        f"The sdist of {pin.project} {pin.version} could not be fetched. Tried, as pip is "
+        f"configured here:\n{tried}\n"
+        f"Check the network or pip's configuration (`pip config list`) and run the command again; "
+        f"or let VLLM_UPSTREAM_TREE name a git checkout of tag {pin.tag}."
+    )
+
+
+def _from_source(
+    pin: Pin, sources: PipSources, kind: str, url: str | None, folder: Path, console: Console
+) -> Path | None:
+    from unearth import PackageFinder
+    from unearth.preparer import download_link
+
+    if kind == "links" and url and "://" not in url and not Path(url).exists():
+        return None  # pip passes over a folder that is not there, too
+    finder = PackageFinder(
+        session=_session(sources, url),
+        index_urls=[url] if kind == "index" and url else [],
+        find_links=[url] if kind == "links" and url else [],
+        trusted_hosts=sources.trusted_hosts,
+        ignore_compatibility=True,
+        no_binary=[pin.project],
+    )
+    overheard = _Overheard()
+    logger = logging.getLogger("unearth")
+    logger.addHandler(overheard)
+    try:
+        matches = finder.find_matches(f"{pin.project}=={pin.version}", allow_yanked=True)
+        links = [match.link for match in matches if match.link.filename.endswith(".tar.gz")]
+    finally:
+        logger.removeHandler(overheard)
+    if not links and overheard.messages:
+        raise ConnectionError("; ".join(overheard.messages))
+    if not links:
+        return None
+    with progress_on(console) as progress:
+        task = progress.add_task(f"Downloading {links[0].filename}", total=None)
+
+        def report(link: Any, completed: int, total: int | None) -> None:
+            progress.update(task, completed=completed, total=total)
+
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return download_link(finder.session, links[0], folder, download_reporter=report)
+            except Exception:
+                (folder / links[0].filename).unlink(missing_ok=True)  # half a file is no file
+                if attempt == _ATTEMPTS:
+                    raise
+    return None
+
+
+def _session(sources: PipSources, url: str | None) -> Any:
+    from unearth.auth import MultiDomainBasicAuth
+    from unearth.fetchers import PyPIClient
+
+    options: dict[str, Any] = {"timeout": sources.timeout, "follow_redirects": True}
+    if sources.cert:
+        options["verify"] = ssl.create_default_context(cafile=sources.cert)
+    if sources.proxy:
+        options["proxy"] = sources.proxy
+    session = PyPIClient(trusted_hosts=sources.trusted_hosts, **options)
+    session.auth = MultiDomainBasicAuth(index_urls=[url] if url else [])
+    return session
+
+
+def check_hash(pin: Pin, archive: Path, source: str) -> None:
+    r"""Compare the archive's SHA-256 with the pin's."""
+    digest = hashlib.sha256()
+    with archive.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != pin.sdist_sha256:
+        raise TreeError(
+            f"{archive.name} from {source} is not the pinned file: its SHA-256 is "
+            f"{digest.hexdigest()}, the pin says {pin.sdist_sha256}. Nothing was unpacked. Either "
+            f"the source serves another file, or upstream_anchors/pin.toml was changed."
+        )
+
+
+def unpack_sdist(archive: Path, folder: Path, console: Console) -> Path:
+    r"""Unpack into `folder` and return the one top folder of the archive.
+
+    Only plain files and folders are taken, and only below `folder`. vLLM's sdist holds nothing
+    else; an archive that does is refused with the member's name.
+    """
+    tops: set[str] = set()
+    try:
+        with tarfile.open(archive, "r:gz") as tar, progress_on(console) as progress:
+            task = progress.add_task(f"Unpacking {archive.name}", total=archive.stat().st_size)
+            for member in tar:
+                tops.add(_checked_member(member))
+                if hasattr(tarfile, "data_filter"):
+                    tar.extract(member, folder, filter="data")
+                else:  # Python 3.11.0 to 3.11.3; the check above has already been stricter
+                    tar.extract(member, folder)
+                progress.update(task, completed=_compressed_offset(tar))
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise TreeError(f"{archive.name} could not be unpacked into {folder}: {error}") from error
+    if len(tops) != 1:
+        raise TreeError(f"{archive.name} holds {len(tops)} top folders, an sdist has one")
+    return folder / tops.pop()
+
+
+def _checked_member(member: tarfile.TarInfo) -> str:
+    parts = PurePosixPath(member.name).parts
+    inside = not member.name.startswith("/") and ".." not in parts and "\\" not in member.name
+    if not parts or not inside or not (member.isfile() or member.isdir()):
+        raise TreeError(
+            f"the archive holds {member.name!r}, which is not a plain file or folder below its "
+            f"top; nothing of it is kept"
+        )
+    return parts[0]
+
+
+def _compressed_offset(tar: tarfile.TarFile) -> int:
+    # gzip reads ahead by a block, which is near enough for a bar.
+    raw = getattr(getattr(tar.fileobj, "fileobj", None), "tell", None)
+    return raw() if raw else 0
