@@ -125,9 +125,11 @@ class ModelConfig:
     see {py:meth}`resolved_dtype`. `tokenizer` is the directory of the tokenizer, `None` for the
     model's own; with `skip_tokenizer_init` there is none, and the engine speaks token ids only.
 
-    `eos_token_id` is the one token that ends an answer and is not reported as `stop_reason`;
-    `generation_eos_token_ids` are the further ones of `generation_config.json`, which act as stop
-    token ids. Upstream: {up}`vllm/config/model.py#ModelConfig`.
+    `generation_eos_token_ids` are the tokens that end an answer by `generation_config.json`, or by
+    `config.json` where there is none. The tokenizer's own is the first among them, and the only
+    one that is not reported as a `stop_reason`; `eos_token_id` stands in for it where no tokenizer
+    is. `max_logprobs` is the most alternatives that a request may ask for, -1 for no limit.
+    Upstream: {up}`vllm/config/model.py#ModelConfig`.
     """
 
     model: str
@@ -138,6 +140,7 @@ class ModelConfig:
     seed: int = 0
     tokenizer: str | None = None
     skip_tokenizer_init: bool = False
+    max_logprobs: int = 20
     eos_token_id: int | None = None
     generation_eos_token_ids: tuple[int, ...] = ()
     hf_config: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -146,6 +149,7 @@ class ModelConfig:
         _at_least("vocab_size", self.vocab_size, 1)
         _at_least("max_model_len", self.max_model_len, 2)
         _at_least("seed", self.seed, 0)
+        _at_least("max_logprobs", self.max_logprobs, -1)
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
 
@@ -168,6 +172,7 @@ class ModelConfig:
         dtype: str = "auto",
         max_model_len: int | None = None,
         seed: int = 0,
+        max_logprobs: int = 20,
         tokenizer: str | None = None,
         skip_tokenizer_init: bool = False,
     ) -> ModelConfig:
@@ -191,8 +196,6 @@ class ModelConfig:
         generation = hf_config
         if (Path(model) / "generation_config.json").exists():
             generation = _read_json(Path(model) / "generation_config.json")
-        primary, *_rest = (*_token_ids(hf_config.get("eos_token_id")), None)
-        further = _token_ids(generation.get("eos_token_id"))
         return cls(
             str(model),
             vocab_size=hf_config["vocab_size"],
@@ -201,8 +204,8 @@ class ModelConfig:
             seed=seed,
             tokenizer=tokenizer,
             skip_tokenizer_init=skip_tokenizer_init,
-            eos_token_id=primary,
-            generation_eos_token_ids=tuple(t for t in further if t != primary),
+            max_logprobs=max_logprobs,
+            generation_eos_token_ids=_token_ids(generation.get("eos_token_id")),
             hf_config=hf_config,
         )
 

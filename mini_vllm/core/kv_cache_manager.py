@@ -18,7 +18,7 @@ A lookup may find every block of a prompt. It must not use them all: the answer'
 drawn from the logits of the prompt's last token, and logits are not in the cache. So a hit ends at
 `num_tokens - 1`; and because hits come in whole blocks, a prompt that is fully cached and ends at
 the edge of a block computes one whole block again
-({up}`vllm/v1/core/kv_cache_manager.py#KVCacheManager.get_computed_blocks@"all tokens hit the cache"`).
+({up}`vllm/v1/core/kv_cache_manager.py#KVCacheManager.get_computed_blocks@"all tokens hit"`).
 Engines that forget this schedule zero tokens, and a batch in which somebody has a query of length
 zero.
 

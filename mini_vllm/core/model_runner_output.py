@@ -15,7 +15,7 @@ arrays over the whole batch ({up}`vllm/v1/outputs.py#LogprobsLists`) and are cut
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class TokenLogprobs(NamedTuple):
@@ -47,3 +47,23 @@ class ModelRunnerOutput:
 
 #: The result of a step in which nothing ran.
 EMPTY_MODEL_RUNNER_OUTPUT = ModelRunnerOutput()
+
+
+@dataclass(slots=True)
+class ForwardOutput:
+    r"""What a forward pass leaves behind, before anything is drawn.
+
+    One row of `logits` for *every* request that ran, in the order of `req_ids`: the row of its
+    last scheduled token. `needs_sample[i]` says whether that was the request's last token of all,
+    so that the row says what comes next; a prompt chunk has a row too, and it must not be drawn
+    from. `logits` is a tensor `[num_reqs, vocab_size]`, or a list of rows where no tensor library
+    is loaded.
+
+    Upstream computes the same flags as a mask and draws from every row, to discard the surplus
+    afterwards:
+    {up}`vllm/v1/worker/gpu_model_runner.py#GPUModelRunner._prepare_inputs@"self.discard_request_mask.np"`.
+    """
+
+    req_ids: list[str]
+    needs_sample: list[bool]
+    logits: Any

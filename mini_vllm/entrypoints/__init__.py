@@ -1,0 +1,1 @@
+"""The ways in: a class for scripts, and a command for shells."""

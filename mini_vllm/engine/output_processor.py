@@ -1,0 +1,184 @@
+r"""What becomes of a token once it is drawn?
+
+It arrives here as news: "request 7, token 1034". The core keeps no text and shows nobody anything.
+For each request this module keeps what the caller will read, adds the news to it, and answers with
+a {py:class}`~mini_vllm.outputs.RequestOutput`: all so far, only the news, or nothing until the
+end, as the request asked.
+
+It may also answer back. When the {py:mod}`detokenizer <mini_vllm.engine.detokenizer>` completes a
+stop string, the request has ended for its reader while the core still counts it as running. The
+output says `stop`, the state is dropped, and the id goes into a list of requests to abort. In vLLM
+that list crosses a process border to the core
+({up}`vllm/v1/engine/llm_engine.py#LLMEngine.step@"abort_requests(processed_outputs.reqs_to_abort)"`),
+and a token that the core drew meanwhile is ignored here, because nobody of that name is known any
+more.
+
+## Two finish lines
+
+So a request can end in two places, and its `finish_reason` may come from either. *The core ends
+it*: end of sequence, a stop token, a length, a repetition; then the news carries the reason. *The
+text ends it*: then the reason is made here. An abort comes from outside both. Five words in all:
+{py:data}`mini_vllm.core.request.FINISH_REASON_STRINGS`.
+
+One loop over the news, and no other: with a thousand requests a step, each further pass over the
+batch is time in which the device waits
+({up}`vllm/v1/engine/output_processor.py#OutputProcessor.process_outputs`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from mini_vllm.core.engine_core_output import EngineCoreOutput
+from mini_vllm.core.engine_core_request import EngineCoreRequest
+from mini_vllm.core.request import FinishReason
+from mini_vllm.engine.detokenizer import IncrementalDetokenizer, Tokenizer
+from mini_vllm.engine.logprobs import LogprobsProcessor
+from mini_vllm.outputs import CompletionOutput, RequestMetrics, RequestOutput
+from mini_vllm.sampling_params import RequestOutputKind
+
+
+@dataclass(slots=True)
+class OutputProcessorOutput:
+    """What one step gives the callers, and whom the core must end because the text has ended."""
+
+    request_outputs: list[RequestOutput] = field(default_factory=list)
+    reqs_to_abort: list[str] = field(default_factory=list)
+
+
+class RequestState:
+    r"""What the front-end keeps of one request: its text, its log-probabilities, its times.
+
+    Upstream: {up}`vllm/v1/engine/output_processor.py#RequestState`.
+    """
+
+    def __init__(
+        self, request: EngineCoreRequest, prompt: str | None, tokenizer: Tokenizer | None
+    ) -> None:
+        params = request.sampling_params
+        self.request_id = request.request_id
+        self.prompt = prompt
+        self.prompt_token_ids = request.prompt_token_ids
+        self.output_kind = params.output_kind
+        self.detokenizer = IncrementalDetokenizer(tokenizer, params, request.prompt_token_ids)
+        self.logprobs_processor = LogprobsProcessor(tokenizer, params)
+        self.metrics = RequestMetrics(arrival_time=request.arrival_time)
+        self.num_cached_tokens: int | None = None
+
+    def make_request_output(
+        self,
+        new_token_ids: list[int],
+        finish_reason: FinishReason | None,
+        stop_reason: int | str | None,
+    ) -> RequestOutput | None:
+        r"""What to tell the caller now; `None` when it only wants to hear of the end."""
+        finished = finish_reason is not None
+        if self.output_kind == RequestOutputKind.FINAL_ONLY and not finished:
+            return None
+        delta = self.output_kind == RequestOutputKind.DELTA
+        logprobs = self.logprobs_processor.logprobs
+        if logprobs is not None:
+            logprobs = logprobs[len(logprobs) - len(new_token_ids) :] if delta else list(logprobs)
+        completion = CompletionOutput(
+            index=0,
+            text=self.detokenizer.get_next_output_text(finished, delta),
+            # A copy: what a caller has been given must not grow under its hands.
+            token_ids=new_token_ids if delta else list(self.detokenizer.token_ids),
+            cumulative_logprob=self.logprobs_processor.cumulative_logprob,
+            logprobs=logprobs,
+            finish_reason=None if finish_reason is None else str(finish_reason),
+            stop_reason=stop_reason,
+        )
+        return RequestOutput(
+            request_id=self.request_id,
+            prompt=self.prompt,
+            prompt_token_ids=self.prompt_token_ids,
+            outputs=[completion],
+            finished=finished,
+            metrics=self.metrics,
+            num_cached_tokens=self.num_cached_tokens,
+        )
+
+
+class OutputProcessor:
+    r"""From the core's news to what callers read.
+
+    `tokenizer` may be `None`; answers then have tokens and no text. Upstream:
+    {up}`vllm/v1/engine/output_processor.py#OutputProcessor`, which can also hand outputs to one
+    queue per request, for a server.
+    """
+
+    def __init__(self, tokenizer: Tokenizer | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.request_states: dict[str, RequestState] = {}
+
+    def get_num_unfinished_requests(self) -> int:
+        """How many callers still wait for their end."""
+        return len(self.request_states)
+
+    def has_unfinished_requests(self) -> bool:
+        """Whether any caller still waits."""
+        return bool(self.request_states)
+
+    def add_request(self, request: EngineCoreRequest, prompt: str | None) -> None:
+        """Begin to keep an answer. The core has made sure that the id is not in use."""
+        self.request_states[request.request_id] = RequestState(request, prompt, self.tokenizer)
+
+    def abort_requests(self, request_ids: Iterable[str]) -> list[RequestOutput]:
+        r"""Drop requests, and return the last output of each: what it had, and `abort`.
+
+        Unknown ids are passed over. Does not tell the core.
+        """
+        outputs = []
+        for request_id in request_ids:
+            state = self.request_states.pop(request_id, None)
+            if state is None:
+                continue
+            output = state.make_request_output([], FinishReason.ABORT, None)
+            if output is not None:
+                outputs.append(output)
+        return outputs
+
+    def process_outputs(
+        self, engine_core_outputs: Iterable[EngineCoreOutput]
+    ) -> OutputProcessorOutput:
+        """Add one step's news to the answers; return what to tell, and whom to abort."""
+        processed = OutputProcessorOutput()
+        now, wall_clock = time.monotonic(), time.time()
+        for news in engine_core_outputs:
+            state = self.request_states.get(news.request_id)
+            if state is None:
+                # Aborted, or ended by a stop string, while the core drew one more token.
+                continue
+            finish_reason, stop_reason = news.finish_reason, news.stop_reason
+            self._update_metrics(state, news, now, wall_clock)
+
+            stop_string = state.detokenizer.update(
+                news.new_token_ids, stop_terminated=finish_reason == FinishReason.STOP
+            )
+            if stop_string is not None:
+                finish_reason, stop_reason = FinishReason.STOP, stop_string
+            state.logprobs_processor.update(news.new_logprobs)
+
+            output = state.make_request_output(news.new_token_ids, finish_reason, stop_reason)
+            if output is not None:
+                processed.request_outputs.append(output)
+            if finish_reason is not None:
+                del self.request_states[news.request_id]
+                if not news.finished:
+                    processed.reqs_to_abort.append(news.request_id)
+        return processed
+
+    @staticmethod
+    def _update_metrics(
+        state: RequestState, news: EngineCoreOutput, now: float, wall_clock: float
+    ) -> None:
+        metrics = state.metrics
+        if metrics.num_generation_tokens == 0:
+            state.num_cached_tokens = news.num_cached_tokens
+            metrics.first_token_ts = now
+            metrics.first_token_latency = wall_clock - metrics.arrival_time
+        metrics.last_token_ts = now
+        metrics.num_generation_tokens += len(news.new_token_ids)
