@@ -74,7 +74,7 @@ def _apply(lab: Lab, mistake: Mistake) -> Mutant:
     region = next((r for r in regions.parse(source) if r.covers(start + 1)), None)
     if region is None:
         raise LabError(f"{where}: line {start + 1} is in no marked region")
-    if len(wanted) == 1:
+    if stripped[start : start + len(wanted)] != wanted:
         lines[start] = lines[start].replace(wanted[0], mistake.replace.strip(), 1)
     else:
         pad = lines[start][: len(lines[start]) - len(lines[start].lstrip())]
