@@ -98,7 +98,8 @@ def _read_book(
         try:
             places.append(resolver.resolve(target))
         except AnchorError as error:
-            problems.append(f"does not resolve: {error}\n{_where(where)}")
+            reason = str(error).removeprefix(f"{target}: ")
+            problems.append(f"does not resolve: {target}: {reason}\n{_where(where)}")
     return uses, places, problems
 
 

@@ -35,11 +35,8 @@ def find_log_call(resolver: Resolver, target: Target) -> Place:
     longest = max(words, key=len)
     hits: list[tuple[str, ast.Call]] = []
     messages: list[str] = []
-    for path in resolver.tree.python_files(resolver.pin.project):
-        text = resolver.tree.text(path)
-        if longest not in text:
-            continue
-        for call, message in log_calls(text):
+    for path in resolver.tree.files_with(longest, resolver.pin.project):
+        for call, message in log_calls(resolver.tree.text(path)):
             if fragment in message:
                 hits.append((path, call))
             elif longest in message:
@@ -82,8 +79,13 @@ def _text(node: ast.expr) -> str | None:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(_text(part) or ast.unparse(part)[2:-1] for part in node.values)
+        return "".join(_text(part) or _placeholder(part) for part in node.values)
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mod)):
         left, right = _text(node.left), _text(node.right)
         return left + (right or "") if left is not None else None
     return None
+
+
+def _placeholder(part: ast.expr) -> str:
+    # Unparsed inside an f-string of its own, f'{…}': alone it is spelled differently by version.
+    return ast.unparse(ast.JoinedStr([part]))[2:-1]

@@ -13,6 +13,8 @@ import ssl
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,15 +31,33 @@ _ATTEMPTS = 3
 
 @contextmanager
 def progress_on(console: Console) -> Iterator[Progress]:
-    r"""A progress bar that counts bytes; it leaves no trace on a console that is not a terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
+    r"""A progress bar that counts bytes, and clears itself away at the end."""
+    text = TextColumn("{task.description}")
+    columns = (text, BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         yield progress
+
+
+class _Overheard(logging.Handler):
+    # The client reports an index that answers with an error as a warning, and goes on as if the
+    # index were empty. The warning is the reason that our message needs.
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def _client_errors() -> tuple[type[Exception], ...]:
+    # unearth 0.17 speaks through httpx, 0.19 through httpx2. Anything else that goes wrong while
+    # a source is asked, a full disk or our own mistake, must not pass for a broken network.
+    found: list[type[Exception]] = [ConnectionError, TimeoutError, RuntimeError, ValueError]
+    for name in ("httpx2", "httpx"):
+        if find_spec(name):
+            client = import_module(name)
+            found += [client.HTTPError, client.InvalidURL]
+    return tuple(found)
 
 
 def download_sdist(pin: Pin, sources: PipSources, folder: Path, console: Console) -> Path:
@@ -58,7 +78,9 @@ def download_sdist(pin: Pin, sources: PipSources, folder: Path, console: Console
                 f"Fetching the tree needs a package that this environment lacks: {error}. "
                 f"Install it with `pip install unearth`."
             ) from error
-        except Exception as error:  # whatever this version of the HTTP client raises
+        except TreeError:
+            raise
+        except _client_errors() as error:
             complaints.append(f"{name}: {type(error).__name__}: {error}")
             continue
         if archive is None:
@@ -112,7 +134,7 @@ def _from_source(
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return download_link(finder.session, links[0], folder, download_reporter=report)
-            except Exception:
+            except _client_errors():
                 (folder / links[0].filename).unlink(missing_ok=True)  # half a file is no file
                 if attempt == _ATTEMPTS:
                     raise
@@ -125,7 +147,13 @@ def _session(sources: PipSources, url: str | None) -> Any:
 
     options: dict[str, Any] = {"timeout": sources.timeout, "follow_redirects": True}
     if sources.cert:
-        options["verify"] = ssl.create_default_context(cafile=sources.cert)
+        try:
+            options["verify"] = ssl.create_default_context(cafile=sources.cert)
+        except OSError as error:
+            raise TreeError(
+                f"pip is configured to use the certificates in {sources.cert}, which cannot be "
+                f"read: {error}"
+            ) from error
     if sources.proxy:
         options["proxy"] = sources.proxy
     session = PyPIClient(trusted_hosts=sources.trusted_hosts, **options)

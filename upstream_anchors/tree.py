@@ -41,6 +41,7 @@ class Tree:
         # Tracked files that a git checkout has changed: their lines are not the pin's.
         self.edited = edited
         self._lines: dict[str, tuple[str, ...]] = {}
+        self._searched: dict[str, bytes] = {}
 
     def __repr__(self) -> str:
         return f"Tree({str(self.root)!r}, origin={self.origin!r})"
@@ -64,6 +65,20 @@ class Tree:
     def text(self, path: str) -> str:
         r"""The whole file, newlines normalised."""
         return "\n".join(self.lines(path)) + "\n"
+
+    def files_with(self, word: str, under: str = "vllm") -> list[str]:
+        r"""The Python files below one folder that contain a word, for searches before parsing.
+
+        The bytes are kept, some 25 MB for the whole package: the next search is in memory.
+        """
+        wanted = word.encode()
+        hits = []
+        for path in self.python_files(under):
+            if path not in self._searched:
+                self._searched[path] = (self.root / path).read_bytes()
+            if wanted in self._searched[path]:
+                hits.append(path)
+        return hits
 
     @cached_property
     def files(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -23,6 +24,10 @@ from upstream_anchors.resolver import Resolver
 from upstream_anchors.tree import Tree, open_tree
 
 logger = logging.getLogger(__name__)
+
+# One source a build. The environment knows its configuration and will not know its application
+# for much longer, so the configuration is the key.
+_SOURCES: WeakKeyDictionary[Config, AnchorSource] = WeakKeyDictionary()
 
 
 @dataclass
@@ -61,7 +66,7 @@ def connect_source(app: Sphinx) -> None:
 
 def source_of(env: BuildEnvironment) -> AnchorSource:
     r"""The source that this build opened."""
-    return env.app.upstream_source  # type: ignore[attr-defined]
+    return _SOURCES[env.config]
 
 
 def _open(app: Sphinx, config: Config) -> None:
@@ -78,5 +83,5 @@ def _open(app: Sphinx, config: Config) -> None:
     else:
         logger.info("[upstream] anchors are resolved in the tree of %s (%s)", pin, tree.origin)
     resolver = Resolver(tree, pin, lock) if tree else None
-    app.upstream_source = AnchorSource(pin, lock, resolver)  # type: ignore[attr-defined]
+    _SOURCES[config] = AnchorSource(pin, lock, resolver)
     config.upstream_fingerprint = f"{pin} {pin.sdist_sha256} {'tree' if tree else 'lock'}"

@@ -1,0 +1,352 @@
+"""A small book is built with the tree, without it, and with every mistake a writer can make."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from upstream_anchors.book_anchors import relock_book
+from upstream_anchors.pin import PROJECT_ROOT, Pin
+from upstream_anchors.tree import Tree
+
+pytest.importorskip("sphinx", reason="the book's dependencies are not installed")
+pytest.importorskip("myst_parser", reason="the book's dependencies are not installed")
+
+CORE = "vllm/engine/core.py"
+
+PAGE = f"""\
+# A page
+
+It is {{up}}`{CORE}#Core.step`, {{up}}`the first
+line <{CORE}#Core.step@"prepare()">`, {{up}}`{CORE}`, {{up}}`vllm/engine`, {{up}}`env:VLLM_LEVEL`,
+{{up}}`flag:--port`, {{up}}`log:"blocks left"`, {{up}}`default:vllm/config.py#CacheConfig.rows=16`,
+{{py:class}}`vllm.engine.core.Core` and {{up}}`!vllm/engine`.
+
+```python
+raise SystemExit("core.py:12 in a code block is what a machine printed")
+```
+
+```{{up-code}} {CORE}#Core.step
+:lines: 4-6, 9
+:emphasize: 6
+:caption: The *call*.
+```
+"""
+
+
+def conf(tree: Path | None, pin: Pin, root: Path) -> str:
+    """A conf.py for the small book."""
+    pin_file = root / "pin.toml"
+    fields = {**vars(pin), "sdist_only": list(pin.sdist_only)}
+    pin_file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()))
+    return (
+        f"project = 'x'\nextensions = ['myst_parser', 'upstream_anchors.sphinx_domain']\n"
+        f"myst_enable_extensions = ['colon_fence']\nnitpicky = True\n"
+        f"html_static_path = [{str(PROJECT_ROOT / 'book' / '_static')!r}]\n"
+        f"upstream_pin_file = {str(pin_file)!r}\n"
+        f"upstream_lock_file = {str(root / 'lock.json')!r}\n"
+        f"upstream_use_tree = {tree is not None}\n"
+        f"upstream_tree = {str(tree) if tree else None!r}\n"
+    )
+
+
+@pytest.fixture
+def build(tmp_path: Path, pin: Pin, tree: Tree):
+    """Build pages given as text; returns a function from a page's name to its HTML."""
+    from sphinx.testing.util import SphinxTestApp
+
+    source = tmp_path / "source"
+    source.mkdir()
+    apps: list[SphinxTestApp] = []
+
+    def run(
+        pages: dict[str, str], *, with_tree: bool = True, parallel: int = 0, builder: str = "html"
+    ) -> SphinxTestApp:
+        for name, text in pages.items():
+            file = source / f"{name}.md"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        if "index" not in pages:
+            (source / "index.md").write_text("# Index\n\n```{toctree}\n:glob:\n\n**\n```\n")
+        relock_book(pin, Tree(tree.root), source, tmp_path / "lock.json")
+        (source / "conf.py").write_text(conf(tree.root if with_tree else None, pin, tmp_path))
+        while apps:
+            apps.pop().cleanup()
+        app = SphinxTestApp(buildername=builder, srcdir=source, parallel=parallel)
+        apps.append(app)
+        app.build()
+        return app
+
+    yield run
+    for app in apps:
+        app.cleanup()
+
+
+def html(app, page: str = "index") -> str:
+    """The HTML of a page that was built."""
+    return (Path(app.outdir) / f"{page}.html").read_text()
+
+
+def warnings_of(app) -> str:
+    """The build's warnings without their colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", app.warning.getvalue())
+
+
+def previews(app, page: str = "index") -> dict:
+    """The snippets that a page carries."""
+    text = html(app, page)
+    found = re.search(r'<script type="application/json" id="up-previews">(.*?)</script>', text)
+    return json.loads(found[1]) if found else {}
+
+
+def numbers(tree: Tree, *texts: str) -> list[int]:
+    """Line numbers in the core file of lines that are there once."""
+    lines = [line.strip() for line in tree.lines(CORE)]
+    return [lines.index(text) + 1 for text in texts]
+
+
+def test_a_page_with_the_tree(build, tree: Tree) -> None:
+    app = build({"index": PAGE})
+    assert warnings_of(app) == ""
+    text = html(app)
+    first, last, call = numbers(tree, "@staticmethod", "return value", "value = prepare()")
+    url = f"https://example.org/blob/v9.9.9/{CORE}"
+    assert f'href="{url}#L{first}-L{last}" title="{CORE}, lines {first} to {last}"' in text
+    assert f'href="{url}#L{call}"' in text
+    assert ">the first line</span>" in text
+    assert 'href="https://example.org/tree/v9.9.9/vllm/engine"' in text
+    for shown in ("Core.step", "VLLM_LEVEL", "--port", "blocks left", "CacheConfig.rows = 16"):
+        assert f'<span class="pre">{shown.split()[0]}</span>' in text
+    assert "vllm.engine.core.Core" in text
+    assert len(re.findall(r'class="[^"]*\bup-link\b', text)) == 10
+
+
+def test_an_excerpt_carries_upstreams_numbers(build, tree: Tree) -> None:
+    text = html(build({"index": PAGE}))
+    box = text[text.index('class="up-code') :]
+    first = numbers(tree, "@staticmethod")[0]
+    shown = re.findall(r'<span class="linenos">\s*(\d+)</span>', box)
+    assert shown == [str(first + offset) for offset in (3, 4, 5, 8)]
+    marked = re.search(r'<span class="hll">.*?</span>.*?\n', box)
+    assert marked is not None
+    assert str(first + 5) in marked[0]
+    assert f"Core.step · {first + 3}–{first + 8}" in box
+    assert "<em>call</em>" in box
+
+
+def test_previews_are_embedded_once_with_their_lines(build, tree: Tree) -> None:
+    page = PAGE + f"\n\nAgain {{up}}`{CORE}#Core.step`.\n"
+    found = previews(build({"index": page}))
+    first, last, call = numbers(tree, "@staticmethod", "return value", "value = prepare()")
+    url = f"https://example.org/blob/v9.9.9/{CORE}"
+    whole = found[f"{url}#L{first}-L{last}"]
+    assert re.findall(r"<i>\s*(\d+)</i>", whole["code"]) == [str(n) for n in range(first, last + 1)]
+    assert whole["name"] == "Core.step"
+    line = found[f"{url}#L{call}"]
+    assert re.findall(r'up-marked"><i>(\d+)', line["code"]) == [str(call)]
+    assert "class" in found[url]["code"]  # of a whole file, its definitions
+    assert "https://example.org/tree/v9.9.9/vllm/engine" not in found
+
+
+def test_a_snippet_cannot_end_its_script(build, tree: Tree) -> None:
+    file = tree.root / CORE
+    file.write_text(file.read_text().replace("finish(None)", 'finish("</script><b>")'))
+    text = html(build({"index": f"# P\n\n{{up}}`{CORE}#Core.step`\n"}))
+    script = text[text.index('id="up-previews"') :]
+    assert "finish" in script[: script.index("</script>")]
+    assert "<b>" not in script[: script.index("</script>")]
+
+
+def test_a_page_without_the_tree_has_the_same_links(build) -> None:
+    def links(text: str) -> list[str]:
+        return re.findall(r'class="[^"]*up-link[^"]*" href="([^"]+)"', text)
+
+    with_tree = links(html(build({"index": PAGE})))
+    app = build({"index": PAGE}, with_tree=False)
+    assert warnings_of(app) == ""
+    assert links(html(app)) == with_tree
+    assert previews(app) == {}
+    assert "was built without the tree of vllm 9.9.9" in html(app)
+    assert "linenos" not in html(app)
+
+
+@pytest.mark.parametrize("with_tree", [True, False])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        f"{{up}}`{CORE}#Core.stpe`",
+        '{up}`log:"nobody logs this"`',
+        "{up}`default:vllm/config.py#CacheConfig.rows=17`",
+        "{py:class}`vllm.engine.core.Nothing`",
+        f"```{{up-code}} {CORE}#Nothing\n```",
+    ],
+)
+def test_an_anchor_that_does_not_resolve_is_a_warning(build, mistake: str, with_tree: bool) -> None:
+    app = build(
+        {"index": f"# Page\n\nText {mistake}\n" if "```" not in mistake else mistake},
+        with_tree=with_tree,
+    )
+    assert "[upstream.missing]" in warnings_of(app)
+    assert "index.md:" in warnings_of(app)
+
+
+def test_with_warnings_as_errors_the_build_fails(tmp_path: Path, pin: Pin, tree: Tree) -> None:
+    from sphinx.cmd.build import main
+
+    source = tmp_path / "failing"
+    source.mkdir()
+    (source / "conf.py").write_text(conf(tree.root, pin, tmp_path))
+    command = ["-q", "-n", "-W", "--keep-going", str(source), str(tmp_path / "out")]
+    (source / "index.md").write_text(f"# P\n\n{{up}}`{CORE}#Core.step`\n")
+    assert main(command) == 0
+    (source / "index.md").write_text(f"# P\n\n{{up}}`{CORE}#Core.stpe`\n")
+    assert main(command) == 1
+    assert main(command) == 1  # the page is unchanged now, and the anchor still wrong
+
+
+def test_a_wrong_anchor_names_the_nearest_and_its_line(build) -> None:
+    text = warnings_of(build({"index": f"# P\n\nOne.\n\nTwo {{up}}`{CORE}#Core.stpe`.\n"}))
+    assert re.search(r"index\.md:5: WARNING", text)
+    assert f"nearest: {CORE}#Core.step" in text
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "See core.py:428 for it.",
+        "See `vllm/v1/engine/core.py:428` for it.",
+        "- in a list, csrc/kernel.cu:7",
+        "| a | b |\n|---|---|\n| kernel.cuh:7-9 | x |",
+        ":::{note}\ntorch_bindings.cpp:12\n:::",
+        f"{{up}}`core.py:3 <{CORE}#Core>`",
+    ],
+)
+def test_a_raw_line_reference_is_refused_in_prose(build, prose: str) -> None:
+    text = warnings_of(build({"index": f"# Page\n\n{prose}\n"}))
+    assert "[upstream.raw-line]" in text
+    assert "index.md" in text
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "```python\nFile core.py:428\n```",
+        "```text\nINFO [core.py:217] ready, core.py:217\n```",
+        "A time 12:30, a port localhost:8000, a name core.py and a ratio 3:1.",
+        "% core.py:428 in a comment",
+    ],
+)
+def test_a_raw_line_reference_is_allowed_where_a_machine_wrote_it(build, printed: str) -> None:
+    assert warnings_of(build({"index": f"# Page\n\n{printed}\n"})) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (":lines: 3-99", "outside the anchor, which has 9 lines"),
+        (":lines: 0-2", "outside the anchor"),
+        (":lines: three", "should read like"),
+        (":lines: 1-3\n:emphasize: 5", "names line 5 of the anchor, which is not shown"),
+    ],
+)
+def test_an_excerpt_that_leaves_its_anchor_is_refused(build, options: str, reason: str) -> None:
+    page = f"# P\n\n```{{up-code}} {CORE}#Core.step\n{options}\n```\n"
+    assert reason in warnings_of(build({"index": page}))
+
+
+def test_an_excerpt_runs_on_from_a_fragment(build) -> None:
+    page = '# P\n\n```{up-code} csrc/kernel.cu@"template <typename T>"\n:lines: 1-3\n```\n'
+    app = build({"index": page})
+    assert warnings_of(app) == ""
+    assert re.findall(r'class="linenos">\s*(\d+)<', html(app)) == ["8", "9", "10"]
+
+
+LEDGER = {
+    "book/phase-01-a/one": f"# One\n\n{{up}}`{CORE}#Core.step` {{up}}`env:VLLM_LEVEL`\n",
+    "book/phase-02-b/two": f"# Two\n\n{{up}}`{CORE}#Core.step` {{up}}`{CORE}#Core.get`\n",
+    "ledger": "# All\n\n```{anchor-ledger}\n```\n",
+    "phase": "# Phase\n\n```{anchor-ledger}\n:phase: 1\n```\n",
+    "page": "# Page\n\n```{anchor-ledger}\n:page: book/phase-02-b/two\n```\n",
+}
+
+
+def ledger_of(app, page: str) -> list[tuple[str, ...]]:
+    """The rows of a ledger as text."""
+    table = re.search(r'<table class="up-ledger.*?</table>', html(app, page), re.DOTALL)
+    assert table is not None
+    rows = re.findall(r"<tr.*?</tr>", table[0], re.DOTALL)
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL) for row in rows[1:]]
+    return [tuple(re.sub(r"<[^>]+>", "", cell).strip() for cell in row) for row in cells]
+
+
+@pytest.mark.parametrize("parallel", [0, 2])
+def test_the_ledger_lists_anchors_by_file_with_their_pages(
+    build, tree: Tree, parallel: int
+) -> None:
+    app = build(LEDGER, parallel=parallel)
+    assert warnings_of(app) == ""
+    first, last, get = numbers(tree, "@staticmethod", "return value", "def get(self, key):")
+    assert ledger_of(app, "ledger") == [
+        (CORE,),
+        ("Core.get", f"{get}–{get + 1}", "Two"),
+        ("Core.step", f"{first}–{last}", "One, Two"),
+        ("vllm/envs.py",),
+        ("VLLM_LEVEL", "5", "One"),
+    ]
+    assert [row[0] for row in ledger_of(app, "phase")] == [
+        CORE,
+        "Core.step",
+        "vllm/envs.py",
+        "VLLM_LEVEL",
+    ]
+    assert [row[0] for row in ledger_of(app, "page")] == [CORE, "Core.get", "Core.step"]
+
+
+def test_the_ledger_follows_when_another_page_changes(build) -> None:
+    build(LEDGER)
+    app = build({**LEDGER, "book/phase-01-a/one": f"# One\n\n{{up}}`{CORE}#Core.get`\n"})
+    assert [row[0] for row in ledger_of(app, "phase")] == [CORE, "Core.get"]
+    assert "VLLM_LEVEL" not in html(app, "ledger")
+
+
+def test_the_tree_appearing_rebuilds_every_page(build) -> None:
+    assert "without the tree" in html(build({"index": PAGE}, with_tree=False))
+    assert "without the tree" not in html(build({"index": PAGE}))
+
+
+def test_two_builds_are_equal_to_the_byte(tmp_path: Path, build) -> None:
+    pages = {**LEDGER, "extra": PAGE}
+    first = build(pages)
+    before = {name: html(first, name) for name in pages}
+    shutil.rmtree(first.outdir)
+    shutil.rmtree(first.doctreedir)
+    second = build(pages)
+    assert {name: html(second, name) for name in pages} == before
+
+
+def test_the_scanner_and_sphinx_agree_on_what_is_used(build, pin: Pin) -> None:
+    from upstream_anchors.scanner import scan_book
+
+    app = build({**LEDGER, "extra": PAGE})
+    used = {target for targets in app.env.domaindata["up"]["uses"].values() for target in targets}
+    scanned = {use.target for use in scan_book(Path(app.srcdir), pin)[0]}
+    # {py:…} names are resolved after reading, and are nobody's business but the lock's.
+    assert {target for target in scanned if not target.startswith("py:")} == used
+
+
+def test_another_builder_gets_permalinks(build) -> None:
+    app = build({"index": PAGE}, builder="text")
+    assert "return value" in (Path(app.outdir) / "index.txt").read_text()
+
+
+def test_a_tree_of_another_version_stops_the_build(build, tree: Tree) -> None:
+    from sphinx.errors import ExtensionError
+
+    version = tree.root / "vllm" / "_version.py"
+    version.write_text(version.read_text().replace("9.9.9", "9.9.8"))
+    with pytest.raises(ExtensionError, match=r"holds vllm 9\.9\.8"):
+        build({"index": PAGE})
