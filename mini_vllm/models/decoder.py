@@ -1,0 +1,165 @@
+r"""What does a forward pass do to a step's tokens?
+
+It takes them all through the same stack, once, side by side. There is no loop over requests and no
+padding: a batch is a flat row of tokens, `[num_tokens]`, with a position for each, and whether a
+token is the 3rd of a prompt of 500 or the only one of a request that decodes makes no difference
+to any line in this module.
+
+One layer is two sublayers, and each reads a normed copy of the residual stream and adds its result
+to it. Written down naively that is norm, work, add, norm, work, add. Here, as upstream, each add
+is done together with the norm that follows it, even across the boundary of two layers; so what
+travels from layer to layer is a pair, the last result and the stream that it has not been added to
+yet ({up}`vllm/model_executor/models/llama.py#LlamaDecoderLayer.forward`).
+
+```{listing} mini_vllm.models.decoder.DecoderLayer.forward
+```
+
+The forward pass ends with hidden states, not with scores. Scores for the whole vocabulary are the
+widest product in a small model, and of a prompt only the last token needs them; so the caller
+picks rows first and asks {py:meth}`DecoderForCausalLM.compute_logits` for those
+({up}`vllm/model_executor/models/llama.py#LlamaForCausalLM.compute_logits`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from mini_vllm.attention.backend import AttentionBackend
+from mini_vllm.attention.metadata import AttentionMetadata
+from mini_vllm.kernels.interface import Kernels
+from mini_vllm.layers.attention import Attention
+from mini_vllm.layers.embedding import Embedding, OutputHead
+from mini_vllm.layers.mlp import GatedMLP
+from mini_vllm.layers.norm import RMSNorm
+from mini_vllm.layers.rotary import RotaryEmbedding
+from mini_vllm.models.decoder_config import DecoderConfig
+
+
+class DecoderLayer(nn.Module):
+    """Attention, then an MLP, each on a normed copy of the residual stream."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        layer_index: int,
+        rotary: RotaryEmbedding,
+        backend: AttentionBackend | None = None,
+        kernels: Kernels | None = None,
+    ):
+        super().__init__()
+        size, eps = config.hidden_size, config.rms_norm_eps
+        self.input_layernorm = RMSNorm(size, eps, kernels)
+        self.self_attn = Attention(
+            size,
+            config.num_heads,
+            config.num_kv_heads,
+            config.head_size,
+            rotary,
+            qkv_bias=config.qkv_bias,
+            output_bias=config.attention_output_bias,
+            qk_norm_eps=eps if config.qk_norm else None,
+            sliding_window=config.sliding_windows[layer_index],
+            backend=backend,
+            kernels=kernels,
+        )
+        self.post_attention_layernorm = RMSNorm(size, eps, kernels)
+        self.mlp = GatedMLP(size, config.intermediate_size, bias=config.mlp_bias, kernels=kernels)
+
+    def forward(
+        self,
+        positions: torch.Tensor,
+        hidden: torch.Tensor,
+        residual: torch.Tensor | None,
+        kv_cache: torch.Tensor,
+        metadata: AttentionMetadata,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        r"""From the last sublayer's result and the stream, to this layer's result and the stream.
+
+        Both are `[num_tokens, hidden_size]`; the stream is None before the first layer. Modifies
+        only `kv_cache`.
+        """
+        if residual is None:
+            hidden, residual = self.input_layernorm(hidden), hidden
+        else:
+            hidden, residual = self.input_layernorm(hidden, residual)
+        hidden = self.self_attn(positions, hidden, kv_cache, metadata)
+        hidden, residual = self.post_attention_layernorm(hidden, residual)
+        return self.mlp(hidden), residual
+
+
+class DecoderModel(nn.Module):
+    """Embedding, the stack of layers, and a last norm; named as checkpoints name them."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        max_position: int,
+        backend: AttentionBackend | None = None,
+        kernels: Kernels | None = None,
+    ):
+        super().__init__()
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
+        rotary = RotaryEmbedding(config.head_size, max_position, config.rope)
+        self.layers = nn.ModuleList(
+            DecoderLayer(config, index, rotary, backend, kernels)
+            for index in range(config.num_layers)
+        )
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps, kernels)
+
+    def forward(
+        self,
+        token_ids: torch.Tensor,
+        positions: torch.Tensor,
+        kv_caches: Sequence[torch.Tensor],
+        metadata: AttentionMetadata,
+    ) -> torch.Tensor:
+        """Take tokens `[num_tokens]` to hidden states `[num_tokens, hidden_size]`, normed."""
+        hidden, residual = self.embed_tokens(token_ids), None
+        for layer, kv_cache in zip(self.layers, kv_caches, strict=True):
+            hidden, residual = layer(positions, hidden, residual, kv_cache, metadata)
+        hidden, _ = self.norm(hidden, residual)
+        return hidden
+
+
+class DecoderForCausalLM(nn.Module):
+    r"""A decoder that predicts the next token.
+
+    `max_position` is the longest text it may see, in tokens; its rotary table has that many rows.
+    `backend` and `kernels` are handed to the layers, which default to the plain torch ones.
+    Weights are allocated and not set: {py:func}`mini_vllm.loader.load_weights` fills them.
+    Upstream: {up}`vllm/model_executor/models/llama.py#LlamaForCausalLM`.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        max_position: int,
+        backend: AttentionBackend | None = None,
+        kernels: Kernels | None = None,
+    ):
+        super().__init__()
+        self.config = config
+        self.model = DecoderModel(config, max_position, backend, kernels)
+        tied_to = self.model.embed_tokens if config.tie_word_embeddings else None
+        self.lm_head = OutputHead(config.vocab_size, config.hidden_size, tied_to)
+
+    def forward(
+        self,
+        token_ids: torch.Tensor,
+        positions: torch.Tensor,
+        kv_caches: Sequence[torch.Tensor],
+        metadata: AttentionMetadata,
+    ) -> torch.Tensor:
+        r"""Hidden states of all tokens of the step, `[num_tokens, hidden_size]`.
+
+        `token_ids` and `positions` are `[num_tokens]`; `kv_caches` has one cache per layer, and
+        receives the step's keys and values.
+        """
+        return self.model(token_ids, positions, kv_caches, metadata)
+
+    def compute_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Scores in float32, `[n, vocab_size]`, for the `n` rows of `hidden` that are asked for."""
+        return self.lm_head(hidden)

@@ -1,0 +1,26 @@
+r"""Qwen2 without the bias, and with a norm on every head of the queries and keys.
+
+Scores are dot products, and nothing else bounds them: if queries and keys grow in training, softmax
+saturates. Norming each head to unit size first keeps a score within a fixed range, whatever the
+projections do. Upstream: {up}`vllm/model_executor/models/qwen3.py#Qwen3ForCausalLM`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mini_vllm.models.decoder_config import DecoderConfig
+from mini_vllm.models.qwen2 import qwen_shape
+
+
+def qwen3(hf_config: Mapping[str, Any]) -> DecoderConfig:
+    """The config of a `Qwen3ForCausalLM`."""
+    attention_bias = bool(hf_config.get("attention_bias", False))
+    return DecoderConfig(
+        architecture="Qwen3ForCausalLM",
+        **qwen_shape(hf_config),
+        qk_norm=True,
+        qkv_bias=attention_bias,
+        attention_output_bias=attention_bias,
+    )

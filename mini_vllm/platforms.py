@@ -1,0 +1,118 @@
+r"""What machine is this, and what should the engine do about it?
+
+Three answers are needed before a model can be built: which device, in which type to compute, and
+how much memory the keys and values may have. None of them is a matter of taste, and all of them
+differ between a laptop and a GPU, so they are asked in one place and nowhere else.
+
+On a CPU there is one more thing to do, and it is worth a third of the time of a long prompt. A
+tensor of ten megabytes is, to the C library, a large allocation: it is fetched from the kernel
+page by page, zeroed, and given back as soon as the tensor dies. A forward pass makes dozens of
+such tensors in every layer. {py:func}`keep_freed_memory` tells the library to keep what it has
+been given.
+
+Upstream: {up}`vllm/platforms/interface.py#Platform`, with one subclass per vendor, chosen at
+import.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from mini_vllm.errors import ConfigError
+
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+_GIB = 1 << 30
+# Options of the GNU C library's mallopt.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+@dataclass(frozen=True)
+class Platform:
+    r"""One device and what it is good for.
+
+    Upstream's object of this kind answers some sixty questions; these are the ones that this
+    engine asks.
+    """
+
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        """`"cpu"` or `"cuda"`."""
+        return self.device.type
+
+    def dtype(self, name: str) -> torch.dtype:
+        r"""The type to compute in, from its name; refuses one that the device cannot do at all.
+
+        bfloat16 on a GPU needs compute capability 8.0. float16 on a CPU is allowed and slow: no
+        compiled loop here knows it, so it takes the plain torch road.
+        """
+        if name not in _DTYPES:
+            raise ConfigError(f"unknown dtype {name!r}; choose one of {', '.join(_DTYPES)}")
+        if name == "bfloat16" and self.name == "cuda":
+            capability = torch.cuda.get_device_capability(self.device)
+            if capability < (8, 0):
+                raise ConfigError(
+                    f"dtype 'bfloat16' needs compute capability 8.0, this device has "
+                    f"{capability[0]}.{capability[1]}; use float16 or float32"
+                )
+        return _DTYPES[name]
+
+    def kv_cache_memory(self) -> int:
+        r"""How many bytes the keys and values may take when nobody said, weights already loaded.
+
+        On a GPU, nine tenths of what is free: nothing else is going to live there. On a CPU a
+        quarter of what is free and at most 4 GiB, since it is somebody's desk; that is also the
+        least surprise, as memory is only taken when pages are first written. Upstream
+        measures a forward pass first
+        ({up}`vllm/v1/worker/gpu_worker.py#Worker.determine_available_memory`).
+        """
+        if self.name == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            return free * 9 // 10
+        return min(_free_host_memory() // 4, 4 * _GIB)
+
+
+def detect_platform(device: str = "auto") -> Platform:
+    r"""The platform for `device`: `"cpu"`, `"cuda"`, or `"auto"` for CUDA where there is one.
+
+    Raises {py:class}`~mini_vllm.errors.ConfigError` for another name, and for CUDA where torch
+    sees no device.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"unknown device {device!r}; choose auto, cpu or cuda")
+    has_cuda = torch.cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise ConfigError("device 'cuda' was asked for, and torch finds no CUDA device here")
+    kind = "cuda" if has_cuda and device != "cpu" else "cpu"
+    return Platform(torch.device(kind))
+
+
+def keep_freed_memory() -> bool:
+    r"""Ask the C library to keep freed memory for the next tensor; False where it is not GNU's.
+
+    Affects the whole process, for good. Memory stays with it at its high-water mark.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _GIB) and mallopt(_M_TRIM_THRESHOLD, _GIB))
+
+
+def _free_host_memory() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 8 * _GIB
