@@ -1,0 +1,1 @@
+"""The book: its pages, and the Python that computes what they say."""

@@ -1,0 +1,110 @@
+r"""Figures of notebooks become part of the page: they follow its theme and set its typeface.
+
+An `<img>` cannot see the page's colours. So an SVG that a cell drew is put into the page itself,
+its palette turned into CSS variables and its ids made unique. A figure without a text alternative
+fails the build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+
+from book.figures import palette
+
+LOGGER = logging.getLogger(__name__)
+SVG = "http://www.w3.org/2000/svg"
+XLINK = "http://www.w3.org/1999/xlink"
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
+
+
+def page_svg(text: str, alt: str) -> str:
+    """An SVG document as an element of a page: themed, with unique ids and an accessible name."""
+    ET.register_namespace("", SVG)
+    ET.register_namespace("xlink", XLINK)
+    root = ET.fromstring(text)
+    for metadata in root.findall(f"{{{SVG}}}metadata"):
+        root.remove(metadata)
+    prefix = "f" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    used = _used_ids(root)
+    colours = palette.css()
+    for element in root.iter():
+        for key, value in list(element.attrib.items()):
+            if key == "id":
+                if value in used:
+                    element.set(key, f"{prefix}-{value}")
+                else:
+                    del element.attrib[key]
+            elif key == f"{{{XLINK}}}href" and value.startswith("#"):
+                del element.attrib[key]
+                element.set("href", f"#{prefix}-{value[1:]}")
+            else:
+                value = _REFERENCE.sub(rf"url(#{prefix}-\1)", value)
+                element.set(key, _HEX.sub(lambda m: colours.get(m[0].lower(), m[0]), value))
+    width = root.attrib.pop("width", "")
+    root.attrib.pop("height", None)
+    root.attrib.pop("version", None)
+    root.set("class", "figure-svg")
+    root.set("role", "img")
+    root.set("aria-label", alt)
+    if width:
+        root.set("style", f"max-width: {float(width.removesuffix('pt')) * 4 / 3:.0f}px")
+    return ET.tostring(root, encoding="unicode")
+
+
+def _used_ids(root: ET.Element) -> set[str]:
+    used: set[str] = set()
+    for element in root.iter():
+        for key, value in element.attrib.items():
+            used |= set(_REFERENCE.findall(value))
+            if key.endswith("href") and value.startswith("#"):
+                used.add(value[1:])
+    return used
+
+
+class InlineFigures(SphinxPostTransform):
+    """Replace the SVG images that notebooks drew by their markup."""
+
+    default_priority = 200
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        """Handle every image of the page."""
+        for image in list(self.document.findall(nodes.image)):
+            path = self._drawn(image)
+            if path is None:
+                continue
+            alt = image.get("alt", "").strip()
+            if not alt or alt == path.name or re.fullmatch(r"(\.\./)*_build/.*", alt):
+                LOGGER.warning(
+                    "a figure has no text alternative; give the cell mystnb: image: alt:",
+                    location=image,
+                    type="figure",
+                    subtype="alt",
+                )
+            svg = page_svg(path.read_text(encoding="utf-8"), alt)
+            raw = nodes.raw("", svg, format="html")
+            raw.source, raw.line = image.source, image.line
+            image.replace_self(raw)
+
+    def _drawn(self, image: nodes.image) -> Path | None:
+        uri = image.get("uri", "")
+        if not uri.endswith(".svg") or "jupyter_execute" not in uri:
+            return None
+        path = (Path(self.app.srcdir) / uri.lstrip("/")).resolve()
+        return path if path.is_file() else None
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Register the transform."""
+    app.add_post_transform(InlineFigures)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

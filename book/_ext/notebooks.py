@@ -1,0 +1,113 @@
+r"""Notebooks: run where their dependencies changed, and nowhere else; run the same way everywhere.
+
+The cache that comes with MyST-NB compares the cells of a notebook with those of an earlier run. It
+does not see the modules that the cells import. So every notebook gets a cache of its own, in a
+folder named after the digest of what {py:mod}`book.dependencies` finds; another digest, an empty
+cache, a fresh run.
+
+Kernels start in the repository's root, with our packages importable, one compute thread, a fixed
+hash seed, and figures as SVG without a date, whatever the machine's own IPython says.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+
+from book.dependencies import code_cells, of_notebook
+
+LOGGER = logging.getLogger(__name__)
+KEPT = 3  # digests kept a notebook, so that going back to an earlier commit runs nothing
+
+_KERNEL_CONFIG = """\
+c = get_config()
+c.InlineBackend.figure_formats = {"svg"}
+c.InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Date": None}}
+c.IPKernelApp.log_level = 40
+c.HistoryManager.enabled = False
+"""
+_STARTUP = """\
+import os as _os
+_os.chdir({root!r})
+del _os
+"""
+
+
+def prepare_kernels(app: Sphinx, config: Config) -> None:
+    """Write the kernels' profile below the build folder and point the environment at it."""
+    root = Path(app.srcdir)
+    profile = root / "_build" / ".ipython" / "profile_default"
+    (profile / "startup").mkdir(parents=True, exist_ok=True)
+    (profile / "ipython_kernel_config.py").write_text(_KERNEL_CONFIG, encoding="utf-8")
+    startup = _STARTUP.format(root=str(root))
+    (profile / "startup" / "00-root.py").write_text(startup, encoding="utf-8")
+    ours = [str(root), str(root / "labs")]
+    inherited = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*ours, *inherited]))
+    os.environ["IPYTHONDIR"] = str(profile.parent)
+    os.environ.update(
+        OMP_NUM_THREADS="1",
+        PYTHONHASHSEED="0",
+        MPLBACKEND="module://matplotlib_inline.backend_inline",
+        PYDEVD_DISABLE_FILE_VALIDATION="1",
+        TOKENIZERS_PARALLELISM="false",
+        HF_HUB_OFFLINE="1",
+    )
+
+
+def is_notebook(path: Path) -> bool:
+    """Whether a page has cells to run."""
+    return path.suffix == ".md" and bool(code_cells(path.read_text(encoding="utf-8")))
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
+    """Notebooks whose dependencies changed since they were read."""
+    root = Path(app.srcdir)
+    known: dict[str, dict[str, str]] = getattr(env, "notebook_digests", {})
+    env.notebook_caches = {}  # type: ignore[attr-defined]
+    digests: dict[str, dict[str, str]] = {}
+    stale: list[str] = []
+    for docname in sorted(env.found_docs):
+        path = Path(str(env.doc2path(docname)))
+        if not is_notebook(path):
+            continue
+        dependencies = of_notebook(path, root)
+        digests[docname] = dependencies.digests
+        env.notebook_caches[docname] = dependencies.digest()  # type: ignore[attr-defined]
+        if docname in known and (changed := dependencies.changed(known[docname])):
+            LOGGER.info("%s runs again, because of %s", docname, ", ".join(changed[:6]))
+            stale.append(docname)
+    env.notebook_digests = digests  # type: ignore[attr-defined]
+    return stale
+
+
+def choose_cache(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Before a page is parsed: the cache folder that belongs to its dependencies."""
+    digest = getattr(app.env, "notebook_caches", {}).get(docname)
+    if digest is None:
+        return
+    own = Path(app.srcdir) / "_build" / ".notebooks" / docname.replace("/", "__")
+    folder = own / digest
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    kept = sorted(own.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
+    for old in kept[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+    app.env.mystnb_config = app.env.mystnb_config.copy(  # type: ignore[attr-defined]
+        execution_cache_path=str(folder)
+    )
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Connect; `myst_nb` must be loaded before."""
+    app.setup_extension("myst_nb")
+    app.connect("config-inited", prepare_kernels)
+    app.connect("env-get-outdated", outdated)
+    app.connect("source-read", choose_cache)
+    return {"version": "1", "env_version": 1, "parallel_read_safe": False}

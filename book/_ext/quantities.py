@@ -1,0 +1,171 @@
+r"""`{qty}` and `{quantities}`: computed numbers on a page, in a docstring, on a cheat sheet."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from book.dependencies import of_module
+from book.quantities import registry
+
+
+class quantity_number(nodes.inline):
+    """A computed number; `title` says what it is."""
+
+
+class QuantityRole(SphinxRole):
+    """A number with its unit; hovering shows what it is and where its inputs come from."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Compute and print; an unknown name or a wrong unit fails the build."""
+        try:
+            text = registry.printed(self.text)
+        except registry.QuantityError as problem:
+            message = self.inliner.reporter.error(f"qty: {problem}", line=self.lineno)
+            return [nodes.problematic(self.rawtext, self.rawtext)], [message]
+        note_print(self.env, self.text, text)
+        entry = registry.get(self.text.split()[0])
+        node = quantity_number(self.rawtext, text, classes=["quantity"])
+        node["title"] = f"{entry.description} Source: {entry.source}."
+        return [node], []
+
+
+class QuantityTable(SphinxDirective):
+    """All quantities, or those of a phase, as a table."""
+
+    option_spec: ClassVar[dict] = {"phase": directives.nonnegative_int}
+
+    def run(self) -> list[nodes.Node]:
+        """Build the table with value, meaning and source."""
+        phase = self.options.get("phase")
+        chosen = list(registry.all_quantities(phase))
+        note_print(self.env, _request(phase), _table_text(phase))
+        if not chosen:
+            raise self.error(f"quantities: phase {phase} has none")
+        rows = ["| Quantity | Value | What it is | From |", "|---|--:|---|---|"]
+        try:
+            rows += [
+                f"| `{q.name}` | {q.text()} | {_cell(q.description)} | {_cell(q.source)} |"
+                for q in chosen
+            ]
+        except registry.QuantityError as problem:
+            raise self.error(f"quantities: {problem}") from problem
+        table = self.parse_text_to_nodes("\n".join(rows))
+        for node in table:
+            node["classes"] = [*node.get("classes", []), "quantity-table"]
+        return table
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _request(phase: int | None) -> str:
+    return "table" if phase is None else f"table {phase}"
+
+
+def _table_text(phase: int | None) -> str:
+    try:
+        rows = [f"{q.name} {q.text()} {q}" for q in registry.all_quantities(phase)]
+    except registry.QuantityError as problem:
+        return str(problem)
+    return re.sub(r" at 0x[0-9a-f]+", "", "\n".join(rows))
+
+
+def _current(request: str) -> str:
+    """What a page would print for this request now; a failure counts as a difference."""
+    if request.startswith("table"):
+        return _table_text(int(request[5:]) if request[5:] else None)
+    try:
+        return registry.printed(request)
+    except registry.QuantityError as problem:
+        return str(problem)
+
+
+def note_print(env: BuildEnvironment, request: str, text: str) -> None:
+    """Remember what was printed, so that the page is read again when that would differ."""
+    if not hasattr(env, "quantity_prints"):
+        env.quantity_prints = {}  # type: ignore[attr-defined]
+    env.quantity_prints.setdefault(env.docname, {})[request] = text
+
+
+def store(app: Sphinx) -> Path:
+    """Where computed values wait for the next build."""
+    return Path(app.srcdir) / "_build" / ".quantities.json"
+
+
+def recall(app: Sphinx, *_: object) -> None:
+    """Take over the values of an earlier build if the code that computes them is the same."""
+    root = Path(app.srcdir)
+    # Some quantities count lines of the engine, so its text counts, not only the code they import.
+    text = hashlib.sha256(of_module("book.quantities.registry", root).digest().encode())
+    for path in sorted((root / "mini_vllm").rglob("*.py")):
+        text.update(path.read_bytes())
+    app.quantities_code = text.hexdigest()  # type: ignore[attr-defined]
+    with contextlib.suppress(OSError, ValueError):
+        data = json.loads(store(app).read_text(encoding="utf-8"))
+        if data["code"] == app.quantities_code:  # type: ignore[attr-defined]
+            registry.remember_values(data["values"])
+
+
+def keep(app: Sphinx, exception: Exception | None) -> None:
+    """Leave the values for the next build."""
+    store(app).parent.mkdir(parents=True, exist_ok=True)
+    values = {name: registry.known_values()[name] for name in sorted(registry.known_values())}
+    data = {"code": app.quantities_code, "values": values}  # type: ignore[attr-defined]
+    store(app).write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
+    """Pages that print a number which has changed, wherever in our code the change was made."""
+    prints: dict[str, dict[str, str]] = getattr(env, "quantity_prints", {})
+    return [
+        docname
+        for docname, printed in sorted(prints.items())
+        if docname in env.found_docs
+        and any(_current(request) != text for request, text in printed.items())
+    ]
+
+
+def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    """A page that is read again starts with nothing printed."""
+    getattr(env, "quantity_prints", {}).pop(docname, None)
+
+
+class GivenRole(SphinxRole):
+    """A number that is an input of the text at hand, chosen by the writer: printed as it stands."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Print the text."""
+        return [nodes.inline(self.rawtext, self.text, classes=["given"])], []
+
+
+def _visit_html(self: object, node: nodes.Element) -> None:
+    self.body.append(self.starttag(node, "span", "", title=node["title"]))  # type: ignore[attr-defined]
+
+
+def _depart_html(self: object, node: nodes.Element) -> None:
+    self.body.append("</span>")  # type: ignore[attr-defined]
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Register role and directive."""
+    app.add_node(quantity_number, html=(_visit_html, _depart_html))
+    app.add_role("qty", QuantityRole())
+    app.add_role("given", GivenRole())
+    app.add_directive("quantities", QuantityTable)
+    app.connect("builder-inited", recall)
+    app.connect("build-finished", keep)
+    app.connect("env-get-outdated", outdated)
+    app.connect("env-purge-doc", forget)
+    return {"version": "1", "env_version": 1, "parallel_read_safe": False}

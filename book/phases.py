@@ -1,0 +1,77 @@
+r"""The phases of the book as they stand: read from `phases.toml` and from what is on disk.
+
+A phase is written when its guide exists. Nothing else says so, and nothing can claim it early.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REGISTRY = Path(__file__).with_name("phases.toml")
+
+# In this order the arrow keys lead through a phase; {labs} stands for the labs' own pages.
+BEFORE_LABS = ("01-deep-dive", "02-mini-build")
+AFTER_LABS = ("EXERCISES", "INTERVIEW", "CHEATSHEET")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase: its number, names, and what its header card says."""
+
+    number: int
+    slug: str
+    title: str
+    line: str
+    level: str = ""
+    hours: str = ""
+    hardware: str = ""
+    tools: tuple[str, ...] = ()
+    walk_away: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """`phase-01-architecture-and-request-lifecycle`, below `book/` and below `labs/`."""
+        return f"phase-{self.number:02d}-{self.slug}"
+
+    @property
+    def guide(self) -> str:
+        """The document that opens the phase."""
+        return f"book/{self.folder}/00-guide"
+
+    @property
+    def labs_page(self) -> str:
+        """The document that opens the phase's labs."""
+        return f"labs/{self.folder}/README"
+
+    def written(self, root: Path = ROOT) -> bool:
+        """Whether there is a guide to read."""
+        return (root / f"{self.guide}.md").is_file()
+
+    def documents(self, known: set[str]) -> list[str]:
+        """The phase's pages in reading order, without the guide, as far as they exist."""
+        before = [f"book/{self.folder}/{name}" for name in BEFORE_LABS]
+        after = [f"book/{self.folder}/{name}" for name in AFTER_LABS]
+        wanted = [*before, self.labs_page, *after]
+        extra = sorted(d for d in known if d.startswith(f"book/{self.folder}/") and d not in wanted)
+        return [d for d in [*wanted, *extra] if d in known and d != self.guide]
+
+
+def phases() -> list[Phase]:
+    """All phases, in order; a key that a phase does not have is refused."""
+    entries = tomllib.loads(REGISTRY.read_text(encoding="utf-8"))["phase"]
+    result = []
+    for number, entry in enumerate(entries):
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        result.append(Phase(number=number, **values))
+    return result
+
+
+def phase_of(document: str) -> Phase | None:
+    """The phase that a document below `book/phase-NN-*` or `labs/phase-NN-*` belongs to."""
+    parts = document.split("/")
+    if len(parts) < 3 or not parts[1].startswith("phase-"):
+        return None
+    return next((p for p in phases() if p.folder == parts[1]), None)
