@@ -116,6 +116,8 @@ def _in_full(lab: Lab, write: bool, console: Console) -> list[str]:
         f"{sum(map(bool, outcome.plausible.values()))} of {len(outcome.plausible)} plausible ones",
         markup=False,
     )
+    for id in outcome.survivors:
+        console.print(f"  survives: {id}", style="yellow", markup=False)
     problems = outcome.problems()
     if write:
         record.write(lab, outcome)

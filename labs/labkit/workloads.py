@@ -17,8 +17,10 @@ from mini_vllm.core.engine_core_output import EngineCoreOutput
 from mini_vllm.core.engine_core_request import EngineCoreRequest
 from mini_vllm.core.scheduler import Scheduler
 from mini_vllm.engine.core import EngineCore
+from mini_vllm.engine.llm_engine import LLMEngine
+from mini_vllm.engine.scripted_model_runner import Script
 
-from labkit.engines import request, scripted_engine
+from labkit.engines import VOCAB, request, scripted_engine
 
 # A workload drawn below ends within a few dozen steps. An engine that is still busy after this
 # many does not get on.
@@ -44,22 +46,38 @@ class Workload:
     arrivals: tuple[Arrival, ...]
 
     def engine(self) -> EngineCore:
-        r"""A fresh engine, without requests. Request `r2` answers 1020000, 1020001, and on."""
-        scripts = {
-            f"r{index}": lambda place, index=index: 1_000_000 + 10_000 * index + place
-            for index in range(len(self.arrivals))
-        }
-        return scripted_engine(scripts, **self.sizes)
+        r"""A fresh engine core, without requests. Request `r2` answers 1020000, 1020001, and on."""
+        return scripted_engine(self._scripts(), **self.sizes)
+
+    def llm_engine(self) -> LLMEngine:
+        r"""The same engine with its front-end around it, and all requests waiting in it."""
+        sizes = self.sizes
+        engine = LLMEngine.from_scripted(
+            self._scripts(),
+            vocab_size=VOCAB,
+            block_size=sizes["block_size"],
+            num_gpu_blocks=sizes["blocks"],
+            max_model_len=sizes["max_model_len"],
+            enable_prefix_caching=sizes["prefix_caching"],
+            max_num_batched_tokens=sizes["budget"],
+            max_num_seqs=sizes["seats"],
+            policy=sizes["policy"],
+        )
+        for index in range(len(self.arrivals)):
+            made = self._request(index)
+            engine.add_request(
+                made.request_id,
+                {"prompt_token_ids": made.prompt_token_ids},
+                made.sampling_params,
+                made.arrival_time,
+                made.priority,
+            )
+        return engine
 
     def due(self, step: int) -> list[EngineCoreRequest]:
         r"""The requests that arrive before a step, counted from 1."""
         return [
-            request(
-                f"r{index}",
-                [100 * arrival.family + place for place in range(arrival.num_prompt_tokens)],
-                max_tokens=arrival.max_tokens,
-                priority=arrival.priority,
-            )
+            self._request(index)
             for index, arrival in enumerate(self.arrivals)
             if arrival.step == step
         ]
@@ -85,6 +103,21 @@ class Workload:
             if number >= last and not engine.scheduler.has_requests():
                 return outputs
         raise AssertionError(f"still busy after {MANY_STEPS} steps: {engine.scheduler.requests}")
+
+    def _request(self, index: int) -> EngineCoreRequest:
+        arrival = self.arrivals[index]
+        return request(
+            f"r{index}",
+            [100 * arrival.family + place for place in range(arrival.num_prompt_tokens)],
+            max_tokens=arrival.max_tokens,
+            priority=arrival.priority if self.sizes["policy"] == "priority" else 0,
+        )
+
+    def _scripts(self) -> dict[str, Script]:
+        def answers_of(index: int) -> Script:
+            return lambda place: 1_000_000 + 10_000 * index + place
+
+        return {f"r{index}": answers_of(index) for index in range(len(self.arrivals))}
 
 
 @st.composite

@@ -87,7 +87,7 @@ def test_a_weak_test_lets_mutants_live_and_is_found_out(toy):
     outcome = on_bench(toy.lab, trial.everything)
     found = "\n".join(outcome.problems())
     assert "plausible mistake survives: ignores-the-limit" in found
-    assert "survives: total: number <= limit → number < limit" in found
+    assert "die, 95% must: total: number <= limit → number < limit" in found
 
 
 def test_a_mutant_that_never_ends_is_dead(toy):

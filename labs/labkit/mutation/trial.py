@@ -58,8 +58,10 @@ class Outcome:
         r"""Where the bar is missed; empty when the tests are strong enough."""
         found = []
         if self.rate < KILL_RATE:
-            found.append(f"{self.rate:.1%} of the generic mutants die, {KILL_RATE:.0%} must:")
-            found += [f"  survives: {id}" for id in self.survivors]
+            alive = "; ".join(self.survivors)
+            found.append(
+                f"{self.rate:.1%} of the generic mutants die, {KILL_RATE:.0%} must: {alive}"
+            )
         found += [f"plausible mistake survives: {id}" for id, t in self.plausible.items() if not t]
         if len(self.proofs) > EXCUSED * max(len(self.generic), 1):
             found.append(
