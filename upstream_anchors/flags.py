@@ -10,6 +10,7 @@ share it. A `--no-` form belongs to its positive flag.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -81,8 +82,9 @@ def find_flag(resolver: Resolver, target: Target) -> Place:
 
 def _flags_elsewhere(resolver: Resolver, flag: str) -> list[tuple[str, int, int]]:
     found = []
-    for path in resolver.tree.python_files(resolver.pin.project):
-        if path in (ENGINE_FLAGS, SERVER_FLAGS) or f'"{flag}"' not in resolver.tree.text(path):
+    spelled = re.escape(f'"{flag}"').encode()
+    for path in resolver.tree.files_matching(spelled, resolver.pin.project):
+        if path in (ENGINE_FLAGS, SERVER_FLAGS):
             continue
         found += [
             (path, start, end) for name, start, end in _flags_of(resolver, path) if name == flag

@@ -3,7 +3,7 @@ r"""Which line of the source printed this line of the log?
 The constant text of a logger's call is searched, with implicit concatenation undone, so a reader
 may paste what the terminal showed between two values. Only `log:"…"` targets come here, and they
 read every Python file of the package; parsing them all would take ten seconds, so a file is parsed
-only if it holds the longest word of the fragment.
+only if the fragment occurs in its text, quotes and line breaks between the words aside.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from upstream_anchors.target import Target
 if TYPE_CHECKING:
     from upstream_anchors.resolver import Resolver
 
+_FILES_FOR_A_HINT = 60
+
 _LEVEL = re.compile(
     r"(debug|info|warning|warn|error|exception|critical|log)(_once)?", re.IGNORECASE
 )
@@ -32,23 +34,37 @@ def find_log_call(resolver: Resolver, target: Target) -> Place:
     words = re.findall(r"\w+", fragment)
     if not words:
         raise AnchorError(f"{target.text}: a log fragment needs at least one word")
-    longest = max(words, key=len)
     hits: list[tuple[str, ast.Call]] = []
-    messages: list[str] = []
-    for path in resolver.tree.files_with(longest, resolver.pin.project):
+    for path in resolver.tree.files_matching(_loosely(fragment), resolver.pin.project):
         for call, message in log_calls(resolver.tree.text(path)):
             if fragment in message:
                 hits.append((path, call))
-            elif longest in message:
-                messages.append(message)
     if len(hits) == 1:
         path, call = hits[0]
         return Place(target.text, "log", path, None, call.lineno, call.end_lineno)
     if hits:
         where = [f"{path}, line {call.lineno}" for path, call in hits[:6]]
         raise AnchorError(f"{target.text}: {len(hits)} logger calls contain this", where)
-    near = [f'log:"{message}"' for message in nearest_names(fragment, messages, 4)]
-    raise AnchorError(f"{target.text}: no logger call contains this", near)
+    raise AnchorError(f"{target.text}: no logger call contains this", _near(resolver, words))
+
+
+def _loosely(fragment: str) -> bytes:
+    # The fragment as source text may spell it: broken between two words by implicit
+    # concatenation, with quotes escaped. Files that do not even match this are not parsed.
+    tokens = re.findall(r"\w+|[^\w\s]", fragment)
+    gap = r"""[\s"'\\]*(?:[fFrR]{1,2}["'])?\s*"""
+    return gap.join(re.escape(token) for token in tokens).encode()
+
+
+def _near(resolver: Resolver, words: list[str]) -> list[str]:
+    # Messages that share the fragment's longest word; a refusal may take its time, within reason.
+    longest = max(words, key=len)
+    files = resolver.tree.files_matching(re.escape(longest).encode(), resolver.pin.project)
+    calls = (
+        call for path in files[:_FILES_FOR_A_HINT] for call in log_calls(resolver.tree.text(path))
+    )
+    messages = [message for _, message in calls if longest in message]
+    return [f'log:"{message}"' for message in nearest_names(" ".join(words), messages, 4)]
 
 
 def log_calls(source: str) -> Iterator[tuple[ast.Call, str]]:

@@ -66,17 +66,17 @@ class Tree:
         r"""The whole file, newlines normalised."""
         return "\n".join(self.lines(path)) + "\n"
 
-    def files_with(self, word: str, under: str = "vllm") -> list[str]:
-        r"""The Python files below one folder that contain a word, for searches before parsing.
+    def files_matching(self, pattern: bytes, under: str = "vllm") -> list[str]:
+        r"""The Python files below one folder in which a pattern occurs: a search before parsing.
 
         The bytes are kept, some 25 MB for the whole package: the next search is in memory.
         """
-        wanted = word.encode()
+        wanted = re.compile(pattern)
         hits = []
         for path in self.python_files(under):
             if path not in self._searched:
                 self._searched[path] = (self.root / path).read_bytes()
-            if wanted in self._searched[path]:
+            if wanted.search(self._searched[path]):
                 hits.append(path)
         return hits
 

@@ -250,6 +250,7 @@ def test_a_raw_line_reference_is_allowed_where_a_machine_wrote_it(build, printed
         (":lines: 3-99", "outside the anchor, which has 9 lines"),
         (":lines: 0-2", "outside the anchor"),
         (":lines: three", "should read like"),
+        (":lines: 10-", "outside the anchor"),
         (":lines: 1-3\n:emphasize: 5", "names line 5 of the anchor, which is not shown"),
     ],
 )
@@ -263,6 +264,24 @@ def test_an_excerpt_runs_on_from_a_fragment(build) -> None:
     app = build({"index": page})
     assert warnings_of(app) == ""
     assert re.findall(r'class="linenos">\s*(\d+)<', html(app)) == ["8", "9", "10"]
+
+
+@pytest.mark.parametrize("with_tree", [True, False])
+@pytest.mark.parametrize(
+    ("argument", "option", "shown"),
+    [
+        (f"{CORE}#Core.step", ":lines: 8-", "Core.step · {0}–{1}"),
+        (f'{CORE}#Core.step@"return value"', "", "Core.step · {1}"),
+    ],
+)
+def test_an_excerpt_may_be_open_ended_or_one_line(
+    build, tree: Tree, argument: str, option: str, shown: str, with_tree: bool
+) -> None:
+    page = f"# P\n\n```{{up-code}} {argument}\n{option}\n```\n"
+    app = build({"index": page}, with_tree=with_tree)
+    assert warnings_of(app) == ""
+    first, last = numbers(tree, "finish(None)", "return value")
+    assert shown.format(first, last) + "</a>" in html(app)
 
 
 LEDGER = {

@@ -6,7 +6,7 @@ import pytest
 
 from upstream_anchors.errors import AnchorError
 from upstream_anchors.lock import Lock
-from upstream_anchors.pin import the_pin
+from upstream_anchors.pin import PROJECT_ROOT, the_pin
 from upstream_anchors.resolver import Resolver
 
 
@@ -96,3 +96,9 @@ def test_the_sdist_is_the_pinned_commit(real: Resolver) -> None:
     assert {"AGENTS.md", ".buildkite/ci_config.yaml", "tests/v1/core/test_scheduler.py"} <= (
         real.tree.files
     )
+
+
+def test_the_page_about_the_pin_says_what_the_pin_says() -> None:
+    page, pin = (PROJECT_ROOT / "UPSTREAM_PIN.md").read_text(encoding="utf-8"), the_pin()
+    for fact in (f"release | {pin.version}, tag `{pin.tag}`", f"`{pin.commit}`", pin.sdist_sha256):
+        assert fact in page

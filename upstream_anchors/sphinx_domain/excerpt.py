@@ -49,10 +49,10 @@ def language_of(path: str) -> str:
 class Excerpt(SphinxDirective):
     r"""`{up-code} path#Symbol`, with `:lines:`, `:emphasize:` and `:caption:`.
 
-    Lines are counted from the first line of the anchor. With a fragment that is the one line the
-    fragment is on, and `:lines:` may run on beyond it; with a whole file, from its top. A list of
-    ranges (`1-4, 9-12`) is shown with a gap between them. A range that leaves the anchor is an
-    error: the anchor would no longer say what is shown.
+    Lines are counted from the first line of the anchor, and `12-` is the twelfth to its last. With
+    a fragment that is the one line the fragment is on, and `:lines:` may run on beyond it; with a
+    whole file, from its top. A list of ranges (`1-4, 9-12`) is shown with a gap between them. A
+    range that leaves the anchor is an error: the anchor would no longer say what is shown.
     """
 
     required_arguments = 1
@@ -77,7 +77,7 @@ class Excerpt(SphinxDirective):
             last = self._last_line(place, source.tree)
             shown = _numbers(self.options.get("lines"), place, last, "lines")
             marked = _numbers(self.options.get("emphasize"), place, last, "emphasize")
-            whole = [(place.start or 1, last)]
+            whole = [(place.start or 1, place.end or 1)]
             ranges = _runs(shown) or whole
             outside = [n for n in marked if not any(a <= n <= b for a, b in ranges)]
             if outside:
@@ -158,10 +158,18 @@ def _numbers(text: str | None, place: Place, last: int, option: str) -> list[int
     for part in (text or "").split(","):
         if not part.strip():
             continue
-        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d+)\s*(?:(-)\s*(\d+)?)?\s*", part)
         if not match:
-            raise AnchorError(f"{place.target}: `:{option}:` should read like 3-9, 12: {text!r}")
-        low, high = int(match[1]), int(match[2] or match[1])
+            raise AnchorError(
+                f"{place.target}: `:{option}:` should read like `3-9, 12` or `12-`: {text!r}"
+            )
+        low = int(match[1])
+        if match[2] and not match[3]:
+            if place.end is None or place.kind == "line":
+                raise AnchorError(f"{place.target} has no end for `:{option}:` {part.strip()}")
+            high = place.end - first + 1
+        else:
+            high = int(match[3] or match[1])
         if not 1 <= low <= high or first + high - 1 > last:
             raise AnchorError(
                 f"{place.target}: `:{option}:` {part.strip()} is outside the anchor, which has "
