@@ -1,0 +1,373 @@
+r"""Lab 04: what a right window into the engine shows, whoever built it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from mini_vllm.core.request import Request, RequestStatus
+from mini_vllm.core.scheduler_output import SchedulerOutput
+from mini_vllm.observe.probe import Probe
+from mini_vllm.sampling_params import SamplingParams
+
+from labkit.engines import request, scripted_engine
+from labkit.properties import examples
+from labkit.workloads import workloads
+
+# ---------------------------------------------------------------- task 1: look through a seam
+
+
+class Counter:
+    r"""Something to watch: a method with arguments, a result, and a temper."""
+
+    def __init__(self):
+        self.total = 0
+
+    def add(self, amount, *, twice=False):
+        if amount < 0:
+            raise ValueError("no")
+        self.total += amount * (2 if twice else 1)
+        return [self.total]
+
+
+@pytest.mark.task(1)
+def test_everything_is_seen_and_passes_through_as_it_is(impl):
+    counter, seen = Counter(), []
+    with impl.watched(counter, "add", seen.append):
+        first = counter.add(3)
+        second = counter.add(4, twice=True)
+    assert (first, second, counter.total) == ([3], [11], 11)
+    assert seen[0] is first
+    assert seen[1] is second
+
+
+@pytest.mark.task(1)
+def test_when_it_closes_the_object_is_as_it_was(impl):
+    counter, seen = Counter(), []
+    before = dict(vars(counter))
+    with impl.watched(counter, "add", seen.append):
+        pass
+    assert vars(counter) == before
+    assert counter.add(1) == [1]
+    assert seen == []
+
+
+@pytest.mark.task(1)
+def test_it_closes_after_an_exception_too(impl):
+    counter = Counter()
+    window = impl.watched(counter, "add", lambda result: None)
+    with pytest.raises(RuntimeError, match="in the block"), window:
+        raise RuntimeError("in the block")
+    assert "add" not in vars(counter)
+
+
+@pytest.mark.task(1)
+def test_an_exception_of_the_watched_passes_and_nothing_is_seen(impl):
+    counter, seen = Counter(), []
+    with impl.watched(counter, "add", seen.append):
+        with pytest.raises(ValueError, match="no"):
+            counter.add(-1)
+        counter.add(2)
+    assert seen == [[2]]
+
+
+@pytest.mark.task(1)
+def test_two_may_watch_and_each_takes_only_its_own_window_away(impl):
+    counter, outer, inner = Counter(), [], []
+    with impl.watched(counter, "add", outer.append):
+        with impl.watched(counter, "add", inner.append):
+            counter.add(1)
+        counter.add(1)
+    counter.add(1)
+    assert (outer, inner) == ([[1], [2]], [[1]])
+    assert "add" not in vars(counter)
+
+
+@pytest.mark.task(1)
+def test_others_of_its_class_are_not_watched(impl):
+    counter, other, seen = Counter(), Counter(), []
+    with impl.watched(counter, "add", seen.append):
+        other.add(5)
+    assert seen == []
+
+
+@pytest.mark.task(1)
+def test_what_was_there_before_comes_back(impl):
+    counter = Counter()
+    counter.add = mine = lambda amount: "mine"
+    with impl.watched(counter, "add", lambda result: None):
+        assert counter.add(1) == "mine"
+    assert counter.add is mine
+
+
+@pytest.mark.task(1)
+@examples(25)
+@given(workload=workloads())
+def test_a_watched_engine_does_what_it_would_have_done(impl, workload):
+    alone, watched = workload.engine(), workload.engine()
+    with impl.watched(watched.scheduler, "schedule", lambda orders: None):
+        outputs = workload.play(watched, watched.step)
+    assert outputs == workload.play(alone, alone.step)
+
+
+# ---------------------------------------------------------------- task 2: who sits in the step
+
+
+def in_the_engine(req_id, status, num_prompt_tokens, answer, computed):
+    made = Request(req_id, list(range(num_prompt_tokens)), SamplingParams())
+    made.append_output_token_ids(answer)
+    made.status, made.num_computed_tokens = status, computed
+    return made
+
+
+def orders_for(**num_scheduled_tokens):
+    orders = SchedulerOutput.make_empty()
+    orders.num_scheduled_tokens = num_scheduled_tokens
+    orders.total_num_scheduled_tokens = sum(num_scheduled_tokens.values())
+    return orders
+
+
+@pytest.mark.task(2)
+def test_seats_say_what_was_wanted_and_what_was_got(impl):
+    requests = {
+        made.request_id: made
+        for made in [
+            in_the_engine("decodes", RequestStatus.RUNNING, 4, [7, 7], computed=6),
+            in_the_engine("begins", RequestStatus.RUNNING, 20, [], computed=5),
+            in_the_engine("goes-on", RequestStatus.RUNNING, 20, [], computed=13),
+            in_the_engine("passed-over", RequestStatus.RUNNING, 4, [7], computed=4),
+            in_the_engine("cached", RequestStatus.RUNNING, 20, [], computed=19),
+            in_the_engine("waits", RequestStatus.WAITING, 9, [], computed=0),
+            in_the_engine("stepped-back", RequestStatus.PREEMPTED, 4, [7, 7], computed=0),
+        ]
+    }
+    got = {"decodes": 1, "begins": 5, "goes-on": 8, "cached": 3}
+    before = {name: (r.num_computed_tokens, r.status) for name, r in requests.items()}
+    assert list(impl.seats_of(orders_for(**got), requests)) == [
+        ("decodes", "RUNNING", 1, 1, 6, 2),
+        ("begins", "RUNNING", 20, 5, 5, 0),
+        ("goes-on", "RUNNING", 15, 8, 13, 0),
+        ("passed-over", "RUNNING", 1, 0, 4, 1),
+        ("cached", "RUNNING", 4, 3, 19, 0),
+        ("waits", "WAITING", 9, 0, 0, 0),
+        ("stepped-back", "PREEMPTED", 6, 0, 0, 2),
+    ]
+    assert {n: (r.num_computed_tokens, r.status) for n, r in requests.items()} == before
+
+
+@pytest.mark.task(2)
+def test_an_empty_engine_has_no_seats(impl):
+    assert list(impl.seats_of(orders_for(), {})) == []
+
+
+def probed(impl, workload):
+    r"""The seats of every step as the project's own probe sees them, and the engine's outputs."""
+    engine = workload.engine()
+    with Probe(engine) as probe:
+        outputs = workload.play(engine, engine.step)
+    steps = [
+        [
+            impl.Seat(
+                row.req_id,
+                "PREEMPTED" if row.preempted or row.status == "PREEMPTED" else running_or(row),
+                row.num_tokens_before - (row.num_computed_tokens - row.num_scheduled_tokens),
+                row.num_scheduled_tokens,
+                row.num_computed_tokens,
+                row.num_tokens_before - row.num_prompt_tokens,
+            )
+            for row in record.requests.values()
+        ]
+        for record in probe.records
+    ]
+    return steps, outputs
+
+
+def running_or(row):
+    r"""The probe notes a status before planning and after the step; a seat has the one between."""
+    ran = row.num_scheduled_tokens or row.status_before == "RUNNING"
+    return "RUNNING" if ran else row.status_before
+
+
+@pytest.mark.task(2)
+@examples(40)
+@given(workload=workloads())
+def test_the_seats_are_those_that_a_probe_sees(impl, workload):
+    expected, _ = probed(impl, workload)
+    engine, steps = workload.engine(), []
+    plan = engine.scheduler.schedule
+
+    def planned():
+        orders = plan()
+        steps.append(list(impl.seats_of(orders, engine.scheduler.requests)))
+        return orders
+
+    engine.scheduler.schedule = planned
+    workload.play(engine, engine.step)
+    assert steps == expected
+
+
+# ---------------------------------------------------------------- task 3: what the budget did
+
+
+@pytest.mark.task(3)
+@pytest.mark.parametrize(
+    ("wanted", "got", "num_output_tokens", "word"),
+    [
+        (1, 1, 3, "decode"),
+        (1, 1, 0, "whole"),
+        (40, 13, 0, "chunk"),
+        (14, 13, 0, "chunk"),
+        (13, 13, 0, "whole"),
+        (2, 1, 0, "chunk"),
+        (7, 7, 3, "whole"),
+        (7, 6, 3, "chunk"),
+        (2, 1, 3, "chunk"),
+        (40, 0, 0, "deferred"),
+        (1, 0, 3, "deferred"),
+    ],
+)
+def test_what_the_budget_did(impl, wanted, got, num_output_tokens, word):
+    seat = impl.Seat("r", "RUNNING", wanted, got, 50, num_output_tokens)
+    assert impl.verdict(seat) == word
+
+
+# ---------------------------------------------------------------- task 4: who came and went
+
+
+def sitting(impl, **statuses):
+    return [impl.Seat(req_id, status, 1, 1, 1, 1) for req_id, status in statuses.items()]
+
+
+@pytest.mark.task(4)
+def test_who_came_and_went(impl):
+    steps = [
+        sitting(impl, a="RUNNING", b="WAITING"),
+        sitting(impl, a="RUNNING", b="RUNNING", c="WAITING"),
+        sitting(impl, a="RUNNING", b="PREEMPTED", c="WAITING"),
+        sitting(impl, b="RUNNING"),
+        sitting(impl, d="RUNNING"),
+        sitting(impl),
+    ]
+    assert [tuple(map(set, movement)) for movement in impl.movements(steps)] == [
+        ({"a"}, set(), set()),
+        ({"b"}, set(), set()),
+        (set(), set(), {"b"}),
+        ({"b"}, {"a", "c"}, set()),
+        ({"d"}, {"b"}, set()),
+        (set(), {"d"}, set()),
+    ]
+
+
+@pytest.mark.task(4)
+def test_waiting_on_is_no_movement(impl):
+    steps = [sitting(impl, a="WAITING", b="PREEMPTED"), sitting(impl, a="WAITING", b="PREEMPTED")]
+    assert impl.movements(steps) == [(set(), set(), set())] * 2
+
+
+@pytest.mark.task(4)
+def test_no_steps_no_movements(impl):
+    assert list(impl.movements([])) == []
+
+
+@pytest.mark.task(4)
+@examples(40)
+@given(workload=workloads())
+def test_everybody_leaves_once_and_joins_once_more_than_stepping_back(impl, workload):
+    steps, _ = probed(impl, workload)
+    found = impl.movements(steps)
+    for index in range(len(workload.arrivals)):
+        name = f"r{index}"
+        joined = sum(name in movement.joined for movement in found)
+        preempted = sum(name in movement.preempted for movement in found)
+        assert joined == preempted + 1
+        assert sum(name in movement.left for movement in found) == 1
+
+
+# ---------------------------------------------------------------- task 5: the books
+
+
+@pytest.mark.task(5)
+@pytest.mark.parametrize(
+    ("seats", "expected"),
+    [
+        ([], (0, 0, 0)),
+        ([(9, 9), (1, 10), (1, 11), (1, 12)], (12, 0, 0)),
+        ([(4, 4), (4, 8), (1, 9)], (9, 0, 0)),
+        ([(0, 0), (0, 0), (9, 9)], (9, 0, 0)),
+        ([(5, 13), (1, 14)], (6, 8, 0)),
+        ([(9, 9), (1, 10), (0, 0), (0, 0), (11, 11)], (21, 0, 10)),
+        ([(9, 9), (1, 10), (0, 0), (3, 11), (1, 12)], (14, 8, 10)),
+        ([(5, 13), (0, 0), (2, 14), (0, 0), (7, 15)], (14, 28, 27)),
+        ([(4, 4), (0, 4), (1, 5)], (5, 0, 0)),
+    ],
+)
+def test_the_books_of_one_request(impl, seats, expected):
+    other = impl.Seat("other", "RUNNING", 1, 1, 3, 1)
+    steps = [[other, impl.Seat("r", "", 1, got, computed, 0), other] for got, computed in seats]
+    assert impl.account([[other], *steps, [other]], "r") == expected
+
+
+@pytest.mark.task(5)
+@examples(60)
+@given(workload=workloads())
+def test_the_books_balance(impl, workload):
+    r"""What is computed is the prompt and the answer but its last token, and what was lost."""
+    steps, _ = probed(impl, workload)
+    accounts = {f"r{i}": impl.account(steps, f"r{i}") for i in range(len(workload.arrivals))}
+    for arrival, (through, cached, lost) in zip(workload.arrivals, accounts.values()):
+        needed = arrival.num_prompt_tokens + arrival.max_tokens - 1
+        assert through + cached - lost == needed
+        assert cached == 0 or workload.sizes["prefix_caching"]
+    total = sum(account.through_the_model for account in accounts.values())
+    assert total == sum(seat.got for step in steps for seat in step)
+
+
+# ---------------------------------------------------------------- all together
+
+
+@pytest.mark.task(1, 2, 3, 4, 5)
+def test_a_long_prompt_among_three_decodes(impl, truth):
+    engine = scripted_engine(budget=16)
+    for name in "abc":
+        engine.add_request(request(name, range(ord(name), ord(name) + 5), max_tokens=12))
+    with impl.Watch(engine.scheduler) as watch:
+        engine.step()
+        engine.add_request(request("long", range(500, 540), max_tokens=3))
+        while engine.scheduler.has_requests():
+            engine.step()
+    crowded = [
+        step
+        for step in watch.steps
+        if any(seat.req_id == "long" and seat.num_output_tokens == 0 for seat in step)
+    ]
+    verdicts = [[impl.verdict(seat) for seat in step] for step in crowded]
+    truth("share", next(seat.got for seat in crowded[0] if seat.req_id == "long"))
+    truth("missed", sum(seat.got == 0 for step in crowded for seat in step))
+    truth("crowded-steps", len(crowded))
+    assert verdicts == [["decode"] * 3 + ["chunk"]] * 3 + [["decode"] * 3 + ["whole"]]
+    assert [sum(seat.got for seat in step) for step in crowded] == [16, 16, 16, 4]
+    joined = [sorted(movement.joined) for movement in impl.movements(watch.steps)]
+    assert joined[:3] == [["a", "b", "c"], ["long"], []]
+    assert impl.account(watch.steps, "long") == (42, 0, 0)
+
+
+@pytest.mark.task(1, 2, 5)
+def test_the_last_token_never_goes_through_the_model(impl, truth):
+    engine = scripted_engine(budget=16)
+    engine.add_request(request("a", range(9), max_tokens=4))
+    with impl.Watch(engine.scheduler) as watch:
+        while engine.scheduler.has_requests():
+            engine.step()
+    truth("through-the-model", sum(seat.got for step in watch.steps for seat in step))
+    assert impl.account(watch.steps, "a") == (12, 0, 0)
+
+
+@pytest.mark.task(1, 2, 4, 5)
+@examples(30)
+@given(workload=workloads())
+def test_your_window_shows_what_a_probe_sees(impl, workload):
+    engine = workload.engine()
+    with impl.Watch(engine.scheduler) as watch:
+        workload.play(engine, engine.step)
+    steps, _ = probed(impl, workload)
+    assert watch.steps == steps
+    assert "schedule" not in vars(engine.scheduler)
