@@ -45,7 +45,7 @@ exclude_patterns = [
     "**/_*",
     "**/.*",
     "**/node_modules",
-    "book/model/**",
+    "book/model/*/**",
     "book/measurements/**",
     "labs/**/mutants/**",
     "labs/AGENTS.md",
@@ -79,7 +79,11 @@ bibtex_bibfiles = ["book/references.bib"]
 bibtex_default_style = "plain"
 
 # ---- our code on the pages --------------------------------------------------------------------
-autodoc2_packages = [{"path": "mini_vllm", "auto_mode": False}]
+autodoc2_packages = [
+    {"path": "mini_vllm", "auto_mode": False},
+    {"path": "labs/labkit", "module": "labkit", "auto_mode": False},
+    {"path": "book/model", "module": "book.model", "auto_mode": False},
+]
 autodoc2_render_plugin = "myst"
 autodoc2_docstrings = "direct"
 autodoc2_hidden_objects = ["dunder", "inherited", "private"]
@@ -94,7 +98,7 @@ toc_object_entries = False
 # ---- notebooks --------------------------------------------------------------------------------
 nb_execution_mode = "cache"
 nb_execution_timeout = 180
-nb_execution_raise_on_error = True
+nb_execution_raise_on_error = False  # a failure is a warning, so an error under -W, and all of them are seen
 nb_execution_show_tb = True
 nb_merge_streams = True
 nb_number_source_lines = False

@@ -43,6 +43,7 @@ class Dependencies:
     """Digests by name: modules, files, libraries."""
 
     digests: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)  # globs of `depends:` without a file
 
     def digest(self) -> str:
         """One digest over all, in an order that does not depend on how they were found."""
@@ -79,14 +80,17 @@ def of_notebook(page: Path, root: Path) -> Dependencies:
     text = page.read_text(encoding="utf-8")
     trees = [_parse_cell(cell) for cell in code_cells(text)]
     files: set[Path] = set()
+    missing: list[str] = []
     for tree in trees:
         files |= _named_files(tree, root, page.parent)
     for pattern in front_matter(text).get("depends", []):
         found = sorted(root.glob(pattern))
-        if not found:
-            raise FileNotFoundError(f"{page.name}: depends: {pattern} matches no file")
         files |= set(found)
-    return _gather(trees, files, root)
+        if not found:
+            missing.append(pattern)
+    result = _gather(trees, files, root)
+    result.missing = missing
+    return result
 
 
 def of_module(name: str, root: Path) -> Dependencies:

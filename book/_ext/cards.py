@@ -261,10 +261,25 @@ class PhaseList(CardDirective):
             else:
                 tile[1] += self.text("not written yet", "phase-tile-state")
             grid += tile
+        count = f"{len(written)} of {len(every)} phases are written."
+        state = self.text(count, "phases-state")
         toc = ["```{toctree}", ":hidden:", ":caption: The phases", ""]
         toc += [f"/{phase.guide}" for phase in written]
         listing = self.parse_text_to_nodes("\n".join([*toc, "```"])) if written else []
-        return [grid, *listing]
+        return [state, grid, *listing]
+
+
+def add_missing_card(app: Sphinx, docname: str, source: list[str]) -> None:
+    """A lab's README has its card, and the list of labs its list, also when it was forgotten."""
+    parts = docname.split("/")
+    if parts[0] != "labs" or parts[-1] != "README" or not parts[1].startswith("phase-"):
+        return
+    directive = "lab-list" if len(parts) == 3 else "lab-card"
+    if f"{{{directive}}}" in source[0]:
+        return
+    head, newline, rest = source[0].partition("\n")
+    if head.startswith("# "):
+        source[0] = f"{head}{newline}\n:::{{{directive}}}\n:::\n{rest}"
 
 
 def page_of(lab: Lab) -> str:
@@ -307,4 +322,5 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("lab-list", LabList)
     app.add_directive("phases", PhaseList)
     app.connect("env-get-outdated", _outdated)
+    app.connect("source-read", add_missing_card)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True}

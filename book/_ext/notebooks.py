@@ -78,6 +78,8 @@ def outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
         if not is_notebook(path):
             continue
         dependencies = of_notebook(path, root)
+        for pattern in dependencies.missing:
+            LOGGER.warning("depends: %s matches no file", pattern, location=docname)
         digests[docname] = dependencies.digests
         env.notebook_caches[docname] = dependencies.digest()  # type: ignore[attr-defined]
         if docname in known and (changed := dependencies.changed(known[docname])):

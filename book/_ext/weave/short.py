@@ -22,7 +22,7 @@ def shorten(app: Sphinx, doctree: nodes.document) -> None:
         for literal in reference.findall(nodes.literal):
             text = literal.astext()
             bare = text.removesuffix("()")
-            if bare.startswith(("mini_vllm.", "labkit.")):
+            if bare.startswith(("mini_vllm.", "labkit.", "book.")):
                 short = ".".join(bare.split(".")[-keep:]) + text[len(bare) :]
                 literal.children = [nodes.Text(short)]
                 literal.children[0].parent = literal
