@@ -1,0 +1,82 @@
+r"""How long a function is, ours and upstream's: definitions from first to last line.
+
+Docstrings, comments and blank lines count on both sides. Upstream's numbers come from the lock of
+the anchors, so they are there without the tree; a pair that no page anchors yet is looked up.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from book._ext.weave.source import code_without_docstrings, locate
+from book.quantities.registry import quantity
+from upstream_anchors.lock import Lock
+from upstream_anchors.pin import the_pin
+from upstream_anchors.resolver import Resolver
+from upstream_anchors.tree import need_tree
+
+_ROOT = Path(__file__).parents[2]
+_SCHEDULER = "vllm/v1/core/sched/scheduler.py#Scheduler"
+
+#: Name of the pair: ours, and what does the same upstream.
+PAIRS: dict[str, tuple[str, str]] = {
+    "step": ("mini_vllm.engine.core.EngineCore.step", "vllm/v1/engine/core.py#EngineCore.step"),
+    "front-end-step": (
+        "mini_vllm.engine.llm_engine.LLMEngine.step",
+        "vllm/v1/engine/llm_engine.py#LLMEngine.step",
+    ),
+    "inputs": (
+        "mini_vllm.engine.input_processor.InputProcessor.process_inputs",
+        "vllm/v1/engine/input_processor.py#InputProcessor.process_inputs",
+    ),
+    "request": ("mini_vllm.core.request.Request", "vllm/v1/request.py#Request"),
+    "update": (
+        "mini_vllm.core.scheduler.Scheduler.update_from_output",
+        f"{_SCHEDULER}.update_from_output",
+    ),
+    "scheduler": ("mini_vllm.core.scheduler.Scheduler", _SCHEDULER),
+    "stop": ("mini_vllm.core.stopping.check_stop", "vllm/v1/core/sched/utils.py#check_stop"),
+    "outputs": (
+        "mini_vllm.engine.output_processor.OutputProcessor.process_outputs",
+        "vllm/v1/engine/output_processor.py#OutputProcessor.process_outputs",
+    ),
+}
+
+
+@lru_cache(maxsize=1)
+def _lock() -> Lock:
+    return Lock.load(the_pin())
+
+
+def upstream_lines(target: str) -> int:
+    """Lines of an upstream definition."""
+    if target in _lock():
+        place = _lock().resolve(target)
+    else:
+        place = Resolver(need_tree(the_pin())).resolve(target)
+    return (place.end or 0) - (place.start or 0) + 1
+
+
+def our_lines(name: str) -> int:
+    """Lines of a definition of ours."""
+    piece = locate(name, (_ROOT,))
+    return piece.last - piece.first + 1
+
+
+def our_code_lines(name: str) -> int:
+    """Lines of it that are neither docstring nor comment nor blank."""
+    shown = (text.strip() for _, text in code_without_docstrings(locate(name, (_ROOT,))))
+    return sum(1 for text in shown if text and not text.startswith("#"))
+
+
+@quantity("p01-mini-step-lines", unit="line", source="counted in the file", phases=(1,))
+def mini_step_lines() -> int:
+    """Our engine's step, docstring and comments included."""
+    return our_lines(PAIRS["step"][0])
+
+
+@quantity("p01-upstream-step-lines", unit="line", source="counted at the pin", phases=(1,))
+def upstream_step_lines() -> int:
+    """Upstream's step, docstring and comments included."""
+    return upstream_lines(PAIRS["step"][1])
