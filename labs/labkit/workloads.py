@@ -15,7 +15,6 @@ from typing import Any
 from hypothesis import strategies as st
 from mini_vllm.core.engine_core_output import EngineCoreOutput
 from mini_vllm.core.engine_core_request import EngineCoreRequest
-from mini_vllm.core.scheduler import Scheduler
 from mini_vllm.engine.core import EngineCore
 from mini_vllm.engine.llm_engine import LLMEngine
 from mini_vllm.engine.scripted_model_runner import Script
@@ -83,15 +82,11 @@ class Workload:
         ]
 
     def play(
-        self,
-        engine: EngineCore,
-        step: Callable[[], list[EngineCoreOutput]],
-        after: Callable[[int, Scheduler], None] = lambda number, scheduler: None,
+        self, engine: EngineCore, step: Callable[[], list[EngineCoreOutput]]
     ) -> list[list[EngineCoreOutput]]:
         r"""Take steps until all requests have come and gone; what each step returned, in order.
 
-        `after` is called behind every step with its number and the scheduler. An engine that does
-        not come to an end fails an assertion.
+        An engine that does not come to an end fails an assertion.
         """
         outputs = []
         last = max(arrival.step for arrival in self.arrivals)
@@ -99,7 +94,6 @@ class Workload:
             for arrived in self.due(number):
                 engine.add_request(arrived)
             outputs.append(step())
-            after(number, engine.scheduler)
             if number >= last and not engine.scheduler.has_requests():
                 return outputs
         raise AssertionError(f"still busy after {MANY_STEPS} steps: {engine.scheduler.requests}")

@@ -321,3 +321,18 @@ def test_every_token_has_its_step(impl, workload, pick):
     assert len(waits.gaps) == num_tokens_out - 1
     assert waits.first_token + sum(waits.gaps) == moments[-1].step == len(names)
     assert list(impl.impossible(moments)) == []
+
+
+@pytest.mark.model
+@pytest.mark.task(1, 2)
+def test_the_trace_does_not_depend_on_the_model(impl):
+    r"""A real model says other words, in the same steps."""
+    from labkit.real_model import real_engine
+
+    requests = {"a": (10, 6), "b": (23, 4)}
+    real = real_engine(budget=12)
+    for start, (request_id, (num_prompt_tokens, max_tokens)) in enumerate(requests.items(), 1):
+        prompt = {"prompt_token_ids": [100 * start + n for n in range(num_prompt_tokens)]}
+        params = SamplingParams(temperature=0, max_tokens=max_tokens, ignore_eos=True)
+        real.add_request(request_id, prompt, params)
+    assert impl.trace(real, "b") == impl.trace(engine_of(requests, budget=12), "b")

@@ -371,3 +371,20 @@ def test_your_window_shows_what_a_probe_sees(impl, workload):
     steps, _ = probed(impl, workload)
     assert watch.steps == steps
     assert "schedule" not in vars(engine.scheduler)
+
+
+@pytest.mark.model
+@pytest.mark.task(1, 2)
+def test_a_real_model_makes_no_other_batches(impl):
+    from labkit.real_model import real_engine
+
+    def watch(engine):
+        for index, num_prompt_tokens in enumerate([5, 30, 17]):
+            prompt = range(1, num_prompt_tokens + 1)
+            engine.add_request(request(f"r{index}", prompt, max_tokens=6))
+        with impl.Watch(engine.scheduler) as watch:
+            while engine.scheduler.has_requests():
+                engine.step()
+        return watch.steps
+
+    assert watch(real_engine(budget=12).engine_core) == watch(scripted_engine(budget=12))

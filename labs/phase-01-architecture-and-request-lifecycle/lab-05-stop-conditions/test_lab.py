@@ -335,3 +335,27 @@ def test_an_answer_is_the_same_however_many_tokens_a_step_brings(impl, stream, w
     assert list(asked.output_token_ids) == expected
     assert impl.finish_reason(asked.status) == str(output.finish_reason)
     assert asked.stop_reason == output.stop_reason
+
+
+@pytest.mark.model
+@pytest.mark.task(1, 2)
+def test_your_ladder_ends_a_real_models_answer(impl, monkeypatch):
+    from labkit.real_model import real_engine
+
+    def answer(eos_token_id, **params):
+        core = real_engine().engine_core
+        filled = impl.fill_in_stops(SamplingParams(temperature=0.0, **params), eos_token_id)
+        core.add_request(EngineCoreRequest("r", [5, 6, 7, 8], filled, arrival_time=0.0))
+        tokens = []
+        while core.scheduler.has_unfinished_requests():
+            [output] = core.step()
+            tokens += output.new_token_ids
+        return tokens, str(output.finish_reason), output.stop_reason
+
+    monkeypatch.setattr("mini_vllm.core.scheduler.check_stop", impl.check_stop)
+    whole, *_ = answer(None, max_tokens=12)
+    end = whole[5]
+    upto = whole.index(end) + 1
+    assert answer(end, max_tokens=12) == (whole[:upto], "stop", None)
+    assert answer(end, max_tokens=12, ignore_eos=True) == (whole, "length", None)
+    assert answer(None, max_tokens=12, stop_token_ids=[end]) == (whole[:upto], "stop", end)
