@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from upstream_anchors.pin import Pin, the_pin
+from upstream_anchors.pin import PROJECT_ROOT, Pin, the_pin
 from upstream_anchors.resolver import Resolver
 from upstream_anchors.tree import TREE_VARIABLE, Tree, open_tree
 
@@ -277,6 +278,66 @@ def make_sdist(tmp_path: Path):
         return archive, hashlib.sha256(archive.read_bytes()).hexdigest()
 
     return pack
+
+
+def conf(tree: Path | None, pin: Pin, root: Path) -> str:
+    """A conf.py for the small book."""
+    pin_file = root / "pin.toml"
+    fields = {**vars(pin), "sdist_only": list(pin.sdist_only)}
+    pin_file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()))
+    return (
+        f"project = 'x'\nextensions = ['myst_parser', 'upstream_anchors.sphinx_domain']\n"
+        f"myst_enable_extensions = ['colon_fence']\nnitpicky = True\n"
+        f"html_static_path = [{str(PROJECT_ROOT / 'book' / '_static')!r}]\n"
+        f"upstream_pin_file = {str(pin_file)!r}\n"
+        f"upstream_lock_file = {str(root / 'lock.json')!r}\n"
+        f"upstream_use_tree = {tree is not None}\n"
+        f"upstream_tree = {str(tree) if tree else None!r}\n"
+    )
+
+
+@pytest.fixture
+def write_conf(pin: Pin, tmp_path: Path):
+    """Write the small book's conf.py into a folder; with a tree, or with `None` for the lock."""
+
+    def write(source: Path, tree: Path | None) -> None:
+        (source / "conf.py").write_text(conf(tree, pin, tmp_path))
+
+    return write
+
+
+@pytest.fixture
+def build(tmp_path: Path, pin: Pin, tree: Tree, write_conf):
+    """Build pages given as text; returns a function from a page's name to its HTML."""
+    from sphinx.testing.util import SphinxTestApp
+
+    from upstream_anchors.book_anchors import relock_book
+
+    source = tmp_path / "source"
+    source.mkdir()
+    apps: list[SphinxTestApp] = []
+
+    def run(
+        pages: dict[str, str], *, with_tree: bool = True, parallel: int = 0, builder: str = "html"
+    ) -> SphinxTestApp:
+        for name, text in pages.items():
+            file = source / f"{name}.md"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        if "index" not in pages:
+            (source / "index.md").write_text("# Index\n\n```{toctree}\n:glob:\n\n**\n```\n")
+        relock_book(pin, Tree(tree.root), source, tmp_path / "lock.json")
+        write_conf(source, tree.root if with_tree else None)
+        while apps:
+            apps.pop().cleanup()
+        app = SphinxTestApp(buildername=builder, srcdir=source, parallel=parallel)
+        apps.append(app)
+        app.build()
+        return app
+
+    yield run
+    for app in apps:
+        app.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from upstream_anchors.book_anchors import relock_book
-from upstream_anchors.pin import PROJECT_ROOT, Pin
+from upstream_anchors.pin import Pin
 from upstream_anchors.tree import Tree
 
 pytest.importorskip("sphinx", reason="the book's dependencies are not installed")
@@ -36,54 +35,6 @@ raise SystemExit("core.py:12 in a code block is what a machine printed")
 :caption: The *call*.
 ```
 """
-
-
-def conf(tree: Path | None, pin: Pin, root: Path) -> str:
-    """A conf.py for the small book."""
-    pin_file = root / "pin.toml"
-    fields = {**vars(pin), "sdist_only": list(pin.sdist_only)}
-    pin_file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items()))
-    return (
-        f"project = 'x'\nextensions = ['myst_parser', 'upstream_anchors.sphinx_domain']\n"
-        f"myst_enable_extensions = ['colon_fence']\nnitpicky = True\n"
-        f"html_static_path = [{str(PROJECT_ROOT / 'book' / '_static')!r}]\n"
-        f"upstream_pin_file = {str(pin_file)!r}\n"
-        f"upstream_lock_file = {str(root / 'lock.json')!r}\n"
-        f"upstream_use_tree = {tree is not None}\n"
-        f"upstream_tree = {str(tree) if tree else None!r}\n"
-    )
-
-
-@pytest.fixture
-def build(tmp_path: Path, pin: Pin, tree: Tree):
-    """Build pages given as text; returns a function from a page's name to its HTML."""
-    from sphinx.testing.util import SphinxTestApp
-
-    source = tmp_path / "source"
-    source.mkdir()
-    apps: list[SphinxTestApp] = []
-
-    def run(
-        pages: dict[str, str], *, with_tree: bool = True, parallel: int = 0, builder: str = "html"
-    ) -> SphinxTestApp:
-        for name, text in pages.items():
-            file = source / f"{name}.md"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-        if "index" not in pages:
-            (source / "index.md").write_text("# Index\n\n```{toctree}\n:glob:\n\n**\n```\n")
-        relock_book(pin, Tree(tree.root), source, tmp_path / "lock.json")
-        (source / "conf.py").write_text(conf(tree.root if with_tree else None, pin, tmp_path))
-        while apps:
-            apps.pop().cleanup()
-        app = SphinxTestApp(buildername=builder, srcdir=source, parallel=parallel)
-        apps.append(app)
-        app.build()
-        return app
-
-    yield run
-    for app in apps:
-        app.cleanup()
 
 
 def html(app, page: str = "index") -> str:
@@ -194,12 +145,12 @@ def test_an_anchor_that_does_not_resolve_is_a_warning(build, mistake: str, with_
     assert "index.md:" in warnings_of(app)
 
 
-def test_with_warnings_as_errors_the_build_fails(tmp_path: Path, pin: Pin, tree: Tree) -> None:
+def test_with_warnings_as_errors_the_build_fails(tmp_path: Path, tree: Tree, write_conf) -> None:
     from sphinx.cmd.build import main
 
     source = tmp_path / "failing"
     source.mkdir()
-    (source / "conf.py").write_text(conf(tree.root, pin, tmp_path))
+    write_conf(source, tree.root)
     command = ["-q", "-n", "-W", "--keep-going", str(source), str(tmp_path / "out")]
     (source / "index.md").write_text(f"# P\n\n{{up}}`{CORE}#Core.step`\n")
     assert main(command) == 0
