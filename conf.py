@@ -33,6 +33,7 @@ extensions = [
     "book._ext.questions",
     "book._ext.invariants",
     "book._ext.cards",
+    "book._ext.measurements",
     "book._ext.notebooks",
     "book._ext.inline_figures",
     "book._ext.svg_math",
@@ -98,7 +99,9 @@ toc_object_entries = False
 # ---- notebooks --------------------------------------------------------------------------------
 nb_execution_mode = "cache"
 nb_execution_timeout = 180
-nb_execution_raise_on_error = False  # a failure is a warning, so an error under -W, and all of them are seen
+nb_execution_raise_on_error = (
+    False  # a failure is a warning, so an error under -W, and all of them are seen
+)
 nb_execution_show_tb = True
 nb_merge_streams = True
 nb_number_source_lines = False

@@ -86,7 +86,7 @@ class CardDirective(SphinxDirective):
         """`0 / 5 labs, ~98 min`; the script of the site counts the ticks of this browser."""
         minutes = sum(lab.minutes for lab in labs)
         total = f"0 / {len(labs)} labs, ~{minutes} min total"
-        line = self.text(total, "progress")
+        line = self.text(total, "progress-text")
         return new_box(
             "progress-holder",
             line,
@@ -149,10 +149,11 @@ class PhaseCard(CardDirective):
     def _way(self, left: str, phase: Phase | None, right: str = "") -> nodes.Node:
         if phase is None:
             return nodes.inline("", "")
-        label = f"{left}Phase {phase.number:02d}: {phase.title}{right}"
+        label = f"Phase {phase.number:02d}: {phase.title}"
         if phase.written(self.root):
-            return self.link(label, phase.guide)
-        return nodes.inline("", f"{label} (not written yet)", classes=["not-written"])
+            return self.link(f"{left}{label}{right}", phase.guide)
+        unwritten = f"{left}{label}, not written yet{right}"
+        return nodes.inline("", unwritten, classes=["not-written"])
 
 
 class LabCard(CardDirective):

@@ -57,7 +57,9 @@ def page_svg(text: str, alt: str) -> str:
     root.set("role", "img")
     root.set("aria-label", alt)
     if width:
-        root.set("style", f"max-width: {float(width.removesuffix('pt')) * 4 / 3:.0f}px")
+        # Never larger than drawn, and never so small that its text cannot be read.
+        pixels = float(width.removesuffix("pt")) * 4 / 3
+        root.set("style", f"max-width: {pixels:.0f}px; min-width: {min(pixels, 560):.0f}px")
     return ET.tostring(root, encoding="unicode")
 
 
@@ -92,7 +94,7 @@ class InlineFigures(SphinxPostTransform):
                     subtype="alt",
                 )
             svg = page_svg(path.read_text(encoding="utf-8"), alt)
-            raw = nodes.raw("", svg, format="html")
+            raw = nodes.raw("", f'<div class="figure-scroll">{svg}</div>', format="html")
             raw.source, raw.line = image.source, image.line
             image.replace_self(raw)
 

@@ -28,7 +28,7 @@
       const finished = all.filter((lab) => labs.has(lab));
       const left = all.reduce((sum, lab, i) => sum + (labs.has(lab) ? 0 : minutes[i]), 0);
       const total = minutes.reduce((a, b) => a + b, 0);
-      const text = holder.querySelector(".progress");
+      const text = holder.querySelector(".progress-text");
       text.textContent = `${finished.length} / ${all.length} labs, ~${total} min total`;
       if (finished.length) text.textContent += left ? `, ~${left} min left` : ", all done";
       let fill = holder.querySelector(".progress-bar-fill");
