@@ -186,7 +186,7 @@ class ModelConfig:
         hf_config = _read_json(Path(model) / "config.json")
         if "vocab_size" not in hf_config:
             raise CheckpointError(f"{Path(model) / 'config.json'} has no vocab_size")
-        limit = hf_config.get("max_position_embeddings")
+        limit: Any = hf_config.get("max_position_embeddings")
         if limit is None and max_model_len is None:
             raise ConfigError(f"{model} states no max_position_embeddings; give max_model_len")
         if limit is not None and max_model_len is not None and max_model_len > limit:
@@ -199,7 +199,7 @@ class ModelConfig:
         return cls(
             str(model),
             vocab_size=hf_config["vocab_size"],
-            max_model_len=max_model_len or limit,
+            max_model_len=limit if max_model_len is None else max_model_len,
             dtype=dtype,
             seed=seed,
             tokenizer=tokenizer,

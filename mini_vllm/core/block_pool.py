@@ -77,13 +77,14 @@ class BlockHashToBlockMap:
     def pop(self, block_hash: bytes, block: KVCacheBlock) -> None:
         """Forget `block`; the next oldest of that name, if any, takes its place."""
         duplicates = self._duplicates.get(block_hash)
-        if self._first[block_hash] is not block:
-            del duplicates[block.block_id]
-        elif duplicates:
+        if duplicates is None:
+            del self._first[block_hash]
+            return
+        if self._first[block_hash] is block:
             self._first[block_hash] = duplicates.pop(next(iter(duplicates)))
         else:
-            del self._first[block_hash]
-        if duplicates is not None and not duplicates:
+            del duplicates[block.block_id]
+        if not duplicates:
             del self._duplicates[block_hash]
 
     def __iter__(self) -> Iterator[tuple[bytes, KVCacheBlock]]:
@@ -128,13 +129,14 @@ class BlockPool:
         r"""Hand out the `num_blocks` oldest free blocks, each with `ref_cnt` 1.
 
         A block that still had a name loses it here, and whatever it held can no longer be
-        found: this line is the only eviction there is. Raises `ValueError` when fewer are free;
+        found: this is the only eviction there is. Raises `ValueError` when fewer are free;
         ask {py:meth}`get_num_free_blocks` before.
         """
         blocks = self.free_block_queue.popleft_n(num_blocks)
         for block in blocks:
             if block.block_hash is not None:
-                self._evict(block)
+                self.cached_block_hash_to_block.pop(block.block_hash, block)
+                block.block_hash = None
             block.ref_cnt = 1
         return blocks
 
@@ -198,10 +200,6 @@ class BlockPool:
         usable = self.num_gpu_blocks - 1
         return 1.0 - self.get_num_free_blocks() / usable if usable else 0.0
 
-    def _evict(self, block: KVCacheBlock) -> None:
-        self.cached_block_hash_to_block.pop(block.block_hash, block)
-        block.block_hash = None
-
 
 @invariant(
     "free-iff-unreferenced",
@@ -245,8 +243,7 @@ def _free_queue_sound(pool: BlockPool) -> Iterator[str]:
     if len(seen) != queue.num_free_blocks:
         yield f"the queue holds {len(seen)} blocks and counts {queue.num_free_blocks}"
     for block in pool.blocks:
-        linked = block.prev_free_block is not None or block.next_free_block is not None
-        if linked and block.block_id not in seen:
+        if block.is_linked and block.block_id not in seen:
             yield f"block {block.block_id} has links and is not in the free queue"
 
 

@@ -26,7 +26,7 @@ missing neighbour, so nothing has to ask for one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True, eq=False)
@@ -35,8 +35,8 @@ class KVCacheBlock:
 
     `block_id` is its place in the cache tensor, and never changes. `ref_cnt` counts the block
     tables that hold it. `block_hash` is its name in the prefix cache, present only while the block
-    is full and findable. The two links belong to the {py:class}`FreeBlockQueue` and are `None`
-    exactly when the block is not in it. Upstream:
+    is full and findable. The two links belong to the {py:class}`FreeBlockQueue`; a block outside it
+    points to itself, a ring of one. Upstream:
     {up}`vllm/v1/core/kv_cache_utils.py#KVCacheBlock`.
     """
 
@@ -44,8 +44,16 @@ class KVCacheBlock:
     ref_cnt: int = 0
     block_hash: bytes | None = None
     is_null: bool = False
-    prev_free_block: KVCacheBlock | None = None
-    next_free_block: KVCacheBlock | None = None
+    prev_free_block: KVCacheBlock = field(init=False)
+    next_free_block: KVCacheBlock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.prev_free_block = self.next_free_block = self
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether the block stands in a free queue."""
+        return self.next_free_block is not self
 
     def __repr__(self) -> str:
         name = self.block_hash.hex()[:8] if self.block_hash else None
@@ -65,7 +73,6 @@ class FreeBlockQueue:
     def __init__(self, blocks: Iterable[KVCacheBlock]) -> None:
         # The ring: sentinel.next is the head (next to be used), sentinel.prev is the tail.
         self._sentinel = KVCacheBlock(block_id=-1)
-        self._sentinel.next_free_block = self._sentinel.prev_free_block = self._sentinel
         self.num_free_blocks = 0
         self.append_n(list(blocks))
 
@@ -82,7 +89,7 @@ class FreeBlockQueue:
         for _ in range(n):
             taken.append(block)
             following = block.next_free_block
-            block.prev_free_block = block.next_free_block = None
+            block.prev_free_block = block.next_free_block = block
             block = following
         # Close the ring over the gap, once for all n.
         self._sentinel.next_free_block = block
@@ -93,11 +100,11 @@ class FreeBlockQueue:
     def remove(self, block: KVCacheBlock) -> None:
         """Take `block` from wherever it stands; raises `ValueError` when it is not in here."""
         before, after = block.prev_free_block, block.next_free_block
-        if before is None or after is None:
+        if after is block:
             raise ValueError(f"{block} is not in the free queue")
         before.next_free_block = after
         after.prev_free_block = before
-        block.prev_free_block = block.next_free_block = None
+        block.prev_free_block = block.next_free_block = block
         self.num_free_blocks -= 1
 
     def append(self, block: KVCacheBlock) -> None:

@@ -73,7 +73,7 @@ def check_stop(request: Request, max_model_len: int) -> bool:
         if last_token_id == params.eos_token_id:
             request.status = RequestStatus.FINISHED_STOPPED
             return True
-        if last_token_id in params.stop_token_ids:
+        if params.stop_token_ids and last_token_id in params.stop_token_ids:
             request.status = RequestStatus.FINISHED_STOPPED
             request.stop_reason = last_token_id
             return True

@@ -100,13 +100,12 @@ class IncrementalDetokenizer:
             self._held_back = max(map(len, self.stop)) - 1
         self._num_shown = 0
 
-        self._decode = (
-            decoder_of(tokenizer, params.skip_special_tokens)
-            if tokenizer is not None and params.detokenize
-            else None
-        )
+        self._decode: Decode | None = None
         self._window = list(prompt_token_ids[-WINDOW_START:])
-        self._window_text = self._decode(self._window) if self._decode and self._window else ""
+        self._window_text = ""
+        if tokenizer is not None and params.detokenize:
+            self._decode = decoder_of(tokenizer, params.skip_special_tokens)
+            self._window_text = self._decode(self._window)
 
     def update(self, new_token_ids: Sequence[int], stop_terminated: bool = False) -> str | None:
         r"""Take in new tokens; return the stop string that they completed, or `None`.
@@ -124,7 +123,7 @@ class IncrementalDetokenizer:
         search_from = len(self.output_text)
         num_before = len(self.token_ids) - len(new_token_ids)
         for count, token_id in enumerate(new_token_ids, 1):
-            self.output_text += self._decode_next(token_id)
+            self.output_text += self._decode_next(self._decode, token_id)
             if num_before + count <= self.min_tokens:
                 # Too early to stop: whatever stands here is no match, now or later.
                 search_from = len(self.output_text)
@@ -145,17 +144,17 @@ class IncrementalDetokenizer:
         start, self._num_shown = self._num_shown, max(end, self._num_shown)
         return self.output_text[start:end]
 
-    def _decode_next(self, token_id: int) -> str:
+    def _decode_next(self, decode: Decode, token_id: int) -> str:
         """What this token adds to the text; nothing while a character is incomplete."""
         self._window.append(token_id)
-        text = self._decode(self._window)
+        text = decode(self._window)
         if len(text) <= len(self._window_text) or text.endswith(REPLACEMENT):
             return ""
         news = text[len(self._window_text) :]
         self._window_text = text
         if len(self._window) > WINDOW_LIMIT:
             self._window = self._window[-WINDOW_START:]
-            self._window_text = self._decode(self._window)
+            self._window_text = decode(self._window)
         return news
 
     def _find_stop(self, search_from: int) -> str | None:

@@ -74,9 +74,10 @@ class LLMEngine:
 
         They are the fields of {py:class}`~mini_vllm.engine.engine_args.EngineArgs`.
         """
+        engine_args = EngineArgs.from_keywords(model, **keywords)
+        # Only now: the loader brings torch with it.
         from mini_vllm.loader import resolve_checkpoint
 
-        engine_args = EngineArgs.from_keywords(model, **keywords)
         return cls(engine_args.create_engine_config(resolve_checkpoint(model)))
 
     @classmethod

@@ -8,6 +8,7 @@ never run.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mini_vllm.engine.detokenizer import Tokenizer
 from mini_vllm.errors import CheckpointError
@@ -22,8 +23,9 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer: Any = AutoTokenizer.from_pretrained(
             str(directory), local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{directory} has no tokenizer that can be read: {error}") from error
+    return tokenizer

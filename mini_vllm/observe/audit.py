@@ -128,7 +128,7 @@ def _token_conservation(step: StepRecord) -> Iterator[str]:
     phase=1,
     owner="step",
     anchors=(
-        'vllm/v1/worker/gpu_model_runner.py#GPUModelRunner._prepare_inputs@"partial requests. While"',
+        'vllm/v1/worker/gpu_model_runner.py#GPUModelRunner._prepare_inputs@"partial requests. W"',
         'vllm/v1/core/sched/scheduler.py#Scheduler.update_from_output@"no partial prefill outputs"',
     ),
 )

@@ -138,7 +138,7 @@ class Probe:
     """
 
     def __init__(self, engine: EngineCore | LLMEngine) -> None:
-        self.engine_core: EngineCore = getattr(engine, "engine_core", engine)
+        self.engine_core = engine.engine_core if isinstance(engine, LLMEngine) else engine
         self.scheduler = self.engine_core.scheduler
         self.executor = self.engine_core.executor
         self.records: list[StepRecord] = []
