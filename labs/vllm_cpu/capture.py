@@ -96,7 +96,8 @@ def run(scene: Scene, folder: Path, repository: Path = REPOSITORY) -> dict[str, 
 
 def provenance(scenes: dict[str, Any], repository: Path = REPOSITORY) -> dict[str, Any]:
     r"""Where a capture comes from: machine, versions, pin, checkpoint, command, date, scrubbing."""
-    pin = repository / "upstream_anchors" / "pin.toml"
+    pinned = (repository / "upstream_anchors" / "pin.toml").read_text(encoding="utf-8")
+    pin = tomllib.loads(pinned)
     checkpoint = repository / CHECKPOINT
     return {
         "what": "the output of real vLLM, scrubbed as stated below and not edited",
@@ -111,9 +112,10 @@ def provenance(scenes: dict[str, Any], repository: Path = REPOSITORY) -> dict[st
             "python": platform.python_version(),
             **{name: version for name in PACKAGES if (version := _version(name))},
         },
-        "pin": tomllib.loads(pin.read_text(encoding="utf-8")) if pin.is_file() else None,
+        "pin": {key: pin[key] for key in ("project", "version", "commit", "sdist_sha256")},
         "checkpoint": {
             "path": CHECKPOINT,
+            "eos_token_id": _eos_token_id(checkpoint),
             "sha256": {path.name: _sha256(path) for path in sorted(checkpoint.glob("*.*"))},
         },
         "variables": {name: value for name, (value, _) in WHY.items()},
@@ -145,6 +147,11 @@ def _one_line_a_row(document: dict[str, Any]) -> str:
         body = ",\n  ".join(rows)
         parts.append(f"{json.dumps(name)}: {opening}\n  {body}\n {closing}")
     return "{\n " + ",\n ".join(parts) + "\n}\n"
+
+
+def _eos_token_id(checkpoint: Path) -> int | None:
+    text = (checkpoint / "config.json").read_text(encoding="utf-8")
+    return json.loads(text).get("eos_token_id")
 
 
 def _version(name: str) -> str | None:
