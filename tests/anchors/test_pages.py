@@ -274,6 +274,8 @@ def test_the_ledger_lists_anchors_by_file_with_their_pages(
         "VLLM_LEVEL",
     ]
     assert [row[0] for row in ledger_of(app, "page")] == [CORE, "Core.get", "Core.step"]
+    assert previews(app, "ledger") == {}  # it would carry the snippets of the whole book
+    assert len(previews(app, "page")) == 2
 
 
 def test_the_ledger_follows_when_another_page_changes(build) -> None:

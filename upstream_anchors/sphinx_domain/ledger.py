@@ -72,7 +72,12 @@ def _outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
 def _fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for node in list(doctree.findall(LedgerNode)):
         pages = _pages(app.env, node["phase"], node["page"])
-        node.replace_self(_table(app, docname, pages))
+        table = _table(app, docname, pages)
+        if node["phase"] is None and node["page"] is None:
+            # The lines behind every anchor of the book would be megabytes in one page.
+            for link in table.findall(nodes.reference):
+                link.attributes.pop("up_target", None)
+        node.replace_self(table)
 
 
 def _pages(env: BuildEnvironment, phase: int | None, page: str | None) -> list[str]:
@@ -106,10 +111,12 @@ def _build(
     app: Sphinx, docname: str, places: list[Place], users: dict[str, list[str]] | None
 ) -> nodes.table:
     # One heading row a file, one row an anchor below it; the pages only if there are several.
-    heads = ["Anchor", "Lines", *(["Pages"] if users else [])]
+    heads, widths = ["Anchor", "Lines"], [80, 20]
+    if users:
+        heads, widths = ["Anchor", "Lines", "Pages"], [56, 16, 28]
     table = nodes.table(classes=["up-ledger"])
     group = nodes.tgroup(cols=len(heads))
-    group += [nodes.colspec(colwidth=1) for _ in heads]
+    group += [nodes.colspec(colwidth=width) for width in widths]
     group += nodes.thead("", nodes.row("", *(_cell(nodes.Text(head)) for head in heads)))
     body = nodes.tbody()
     path = None
