@@ -70,13 +70,13 @@ def our_code_lines(name: str) -> int:
     return sum(1 for text in shown if text and not text.startswith("#"))
 
 
-@quantity("p01-mini-step-lines", unit="line", source="counted in the file", phases=(1,))
+@quantity("p01-mini-step-lines", unit="line", source="counted in the file")
 def mini_step_lines() -> int:
     """Our engine's step, docstring and comments included."""
     return our_lines(PAIRS["step"][0])
 
 
-@quantity("p01-upstream-step-lines", unit="line", source="counted at the pin", phases=(1,))
+@quantity("p01-upstream-step-lines", unit="line", source="counted at the pin")
 def upstream_step_lines() -> int:
     """Upstream's step, docstring and comments included."""
     return upstream_lines(PAIRS["step"][1])

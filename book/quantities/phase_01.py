@@ -184,22 +184,22 @@ def ladder_differ() -> int:
 # Sampling what is thrown away
 
 
-@quantity("p01-lm-head-row", unit="FLOP", source="shape of Llama-3-8B", phases=(1,))
-def lm_head_row() -> int:
+@quantity("p01-lm-head-row", unit="GFLOP", source="shape of Llama-3-8B", phases=(1,))
+def lm_head_row() -> float:
     """One row through the output layer of Llama-3-8B."""
-    return 2 * LLAMA3_8B.hidden * LLAMA3_8B.vocab
+    return 2 * LLAMA3_8B.hidden * LLAMA3_8B.vocab / 1e9
 
 
-@quantity("p01-chunk-2048", unit="FLOP", source="shape of Llama-3-8B", phases=(1,))
-def chunk_2048() -> int:
+@quantity("p01-chunk-2048", unit="TFLOP", source="shape of Llama-3-8B")
+def chunk_2048() -> float:
     """2,048 prompt tokens through the layers of Llama-3-8B (no output layer, no attention)."""
-    return 2048 * (llama3_8b_flop_per_token() - lm_head_row())
+    return 2048 * (llama3_8b_flop_per_token() / 1e9 - lm_head_row()) / 1e3
 
 
 @quantity("p01-discard-share", unit="%", source="shape of Llama-3-8B")
 def discard_share() -> float:
     """What the thrown-away row adds to its chunk, in per cent."""
-    return 100 * lm_head_row() / chunk_2048()
+    return 100 * lm_head_row() / (chunk_2048() * 1e3)
 
 
 # The process boundary, logs, overlap

@@ -83,7 +83,7 @@ def conservation_measured() -> int:
 _PROMPT, _OUTPUT, _SEATS, _BUDGET = 1000, 200, 256, 2048
 
 
-@quantity("p01-binds-rate-budget", unit="request", source=GIVEN)
+@quantity("p01-binds-rate-budget", unit="", source=GIVEN)
 def binds_rate_budget() -> float:
     """Requests a step that the budget could carry."""
     return _BUDGET / (_PROMPT + _OUTPUT - 1)
@@ -95,7 +95,7 @@ def binds_seats_needed() -> int:
     return round(binds_rate_budget() * _OUTPUT)
 
 
-@quantity("p01-binds-rate-seats", unit="request", source=GIVEN)
+@quantity("p01-binds-rate-seats", unit="", source=GIVEN)
 def binds_rate_seats() -> float:
     """Requests a step that 256 seats can carry."""
     return _SEATS / _OUTPUT
@@ -116,7 +116,7 @@ def binds_blocks() -> int:
 @lru_cache(maxsize=4)
 def _simulated(budget: int, seats: int) -> float:
     """Whole cohorts are measured: a rate over part of one depends on where it was cut."""
-    running = scheduler(budget=budget, seats=seats)
+    running = scheduler(budget=budget, seats=seats, blocks=20_000)
     return steady_rate(
         running,
         lambda i: request(f"r{i}", _PROMPT, _OUTPUT),

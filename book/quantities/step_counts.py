@@ -34,7 +34,7 @@ class Step:
 
 
 def scheduler(
-    *, budget: int, seats: int = 256, blocks: int = 100_000, caching: bool = False
+    *, budget: int, seats: int = 256, blocks: int = 4096, caching: bool = False
 ) -> Scheduler:
     """A scheduler whose pool is as large as wanted; blocks have 16 tokens."""
     return Scheduler(
