@@ -3,10 +3,12 @@ r"""What happens when a learner's loop never ends?
 The test fails, after a few seconds, and says so. Without a guard the first forgotten increment
 would hang the terminal, and in CI a whole job.
 
-The guard is an interval timer whose signal handler raises in the main thread, so it ends any loop
-that runs Python bytecode. It raises a `BaseException`: a learner's `except Exception` around the
-loop must not swallow it, and hypothesis must not try to shrink it. Where there are no POSIX signals
-a timer thread interrupts the main one instead.
+The seconds are those of the processor, since a machine that is busy with something else must fail
+nobody; only a test that waits for something which never comes, using no processor at all, is ended
+by the clock on the wall, later. Both are interval timers whose signal handler raises in the main
+thread, so they end any loop that runs Python bytecode. What is raised is a `BaseException`: a
+learner's `except Exception` around the loop must not swallow it, and hypothesis must not try to
+shrink it. Where there are no POSIX signals a timer thread interrupts the main one instead.
 """
 
 from __future__ import annotations
@@ -22,9 +24,13 @@ class TimeLimitExceeded(BaseException):
     r"""The guarded block took longer than it may."""
 
 
+# A test that sleeps or waits uses no processor; the wall clock gives it this many times as long.
+PATIENCE = 10
+
+
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    r"""Raise {py:class}`TimeLimitExceeded` in the block once it has run for `seconds`.
+    r"""Raise {py:class}`TimeLimitExceeded` in the block once it has computed for `seconds`.
 
     Works in the main thread only; elsewhere the block runs unguarded. Guards do not nest.
     """
@@ -56,14 +62,20 @@ def _by_signal(seconds: float, message: str) -> Iterator[None]:
     def stop(signum: int, frame: object) -> None:
         raise TimeLimitExceeded(message)
 
-    before = signal.signal(signal.SIGALRM, stop)
-    # Once is not enough: an exception raised inside a `__del__` or a bare `except` is lost.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    timers = [
+        (signal.SIGPROF, signal.ITIMER_PROF, seconds),
+        (signal.SIGALRM, signal.ITIMER_REAL, seconds * PATIENCE),
+    ]
+    before = [signal.signal(number, stop) for number, _, _ in timers]
+    for _, timer, limit in timers:
+        # Once is not enough: an exception raised inside a `__del__` or a bare `except` is lost.
+        signal.setitimer(timer, limit, 1.0)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for (number, timer, _), handler in zip(timers, before):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -74,7 +86,7 @@ def _by_thread(seconds: float, message: str) -> Iterator[None]:
         expired.set()
         _thread.interrupt_main()
 
-    timer = threading.Timer(seconds, stop)
+    timer = threading.Timer(seconds * PATIENCE, stop)
     timer.start()
     try:
         yield

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from mini_vllm.core.request import Request
 from mini_vllm.engine.llm_engine import LLMEngine
+from mini_vllm.sampling_params import SamplingParams
 
 
 class Moment(NamedTuple):
@@ -172,3 +173,29 @@ def impossible(moments: Sequence[Moment]) -> list[str]:
             problems.append(f"step {after.step} loses computed tokens")
     return problems
     # lab: end
+
+
+def main() -> None:
+    r"""Print the trace of a request that is cut and preempted. Nothing to fill in."""
+    engine = LLMEngine.from_scripted(
+        default=lambda place: 1000 + place,
+        block_size=4,
+        num_gpu_blocks=9,  # one of them is never handed out: room for 32 tokens
+        max_model_len=64,
+        max_num_batched_tokens=8,
+        max_num_seqs=2,
+        enable_prefix_caching=False,
+    )
+    for request_id, num_prompt_tokens, max_tokens in (("first", 7, 12), ("second", 14, 5)):
+        prompt = {"prompt_token_ids": list(range(1, num_prompt_tokens + 1))}
+        params = SamplingParams(temperature=0, max_tokens=max_tokens)
+        engine.add_request(request_id, prompt, params)
+    moments = trace(engine, "second")
+    print("step  status                  computed  tokens  what happened")
+    for moment, name in zip(moments, ["arrived", *name_steps(moments)]):
+        step, status, num_computed_tokens, num_tokens = moment
+        print(f"{step:>4}  {status:<22}  {num_computed_tokens:>8}  {num_tokens:>6}  {name}")
+
+
+if __name__ == "__main__":
+    main()

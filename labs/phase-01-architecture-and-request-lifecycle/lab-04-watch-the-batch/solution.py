@@ -10,7 +10,7 @@ of each other's answers, and books that balance to the token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from mini_vllm.core.request import Request, RequestStatus
 from mini_vllm.core.scheduler import Scheduler
 from mini_vllm.core.scheduler_output import SchedulerOutput
+
+from labkit import engines
 
 
 class Seat(NamedTuple):
@@ -204,21 +206,40 @@ class Watch:
 
 
 def picture(steps: Sequence[Step]) -> str:
-    r"""The batch over time: a row for each request, a column for each step. Given.
+    r"""The batch over time: a row for each request, a column for each step. Nothing to fill in.
 
-    A number is what the request got, with a `*` when a token came out; `.` waits, `x` was
-    preempted.
+    A number is what the request got, with a `*` when a token came out; `.` got nothing, `x` stepped
+    back.
     """
     req_ids = list(dict.fromkeys(seat.req_id for step in steps for seat in step))
     width = max(len(req_id) for req_id in req_ids)
-    rows = []
+
+    def cell(seat: Seat) -> str:
+        if seat.got:
+            return f"{seat.got}*" if seat.got == seat.wanted else f"{seat.got} "
+        return "x " if seat.status == RequestStatus.PREEMPTED.name else ". "
+
+    def row(name: str, cells: Iterable[str]) -> str:
+        return f"{name:<{width}} {''.join(f'{text:>4}' for text in cells)}".rstrip()
+
+    rows = [row("", (f"{number} " for number in range(1, len(steps) + 1)))]
     for req_id in req_ids:
-        cells = [""] * len(steps)
-        for column, step in enumerate(steps):
-            for seat in step:
-                if seat.req_id == req_id:
-                    done = "*" if 0 < seat.got == seat.wanted else " "
-                    gone = seat.status == RequestStatus.PREEMPTED.name
-                    cells[column] = f"{seat.got}{done}" if seat.got else "x " if gone else ". "
-        rows.append(f"{req_id:<{width}} {''.join(f'{cell:>5}' for cell in cells)}".rstrip())
+        by_step = ({seat.req_id: cell(seat) for seat in step} for step in steps)
+        rows.append(row(req_id, (cells.get(req_id, "") for cells in by_step)))
     return "\n".join(rows)
+
+
+def main() -> None:
+    r"""Print the batches of five requests that share a scarce budget. Nothing to fill in."""
+    engine = engines.scripted_engine(budget=16, seats=3, blocks=19, prefix_caching=False)
+    arrivals = {1: [("a", 6, 13), ("b", 5, 6)], 3: [("long", 40, 8)], 5: [("c", 4, 3)]}
+    with Watch(engine.scheduler) as watch:
+        for number in range(1, 20):
+            for name, length, max_tokens in arrivals.get(number, []):
+                engine.add_request(engines.request(name, range(length), max_tokens=max_tokens))
+            engine.step()
+    print(picture(watch.steps))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@ r"""Lab 05: how a right engine ends an answer, whoever wrote it."""
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from mini_vllm.core.engine_core_request import EngineCoreRequest
 from mini_vllm.core.request import Request, RequestStatus
@@ -176,14 +176,13 @@ def streams(draw):
         "repetition_detection": draw(st.sampled_from([None, CIRCLES])),
     }
     script = draw(st.lists(st.integers(0, 5), min_size=12, max_size=12))
-    limit = draw(st.integers(6, 20))
-    # Below min_tokens the model's limit is lab 06's subject.
-    assume(4 + params["min_tokens"] <= limit)
+    # Reaching the model's limit below min_tokens is another lab's subject.
+    limit = draw(st.integers(max(6, 4 + params["min_tokens"]), 20))
     return script, params, limit
 
 
 @pytest.mark.task(2)
-@examples(150)
+@examples(100)
 @given(stream=streams())
 def test_your_ladder_ends_where_the_engines_does(impl, stream):
     script, params, limit = stream
@@ -310,7 +309,7 @@ def test_the_cause_of_what_the_engine_really_answers(impl, cause, script, sizes)
 
 
 @pytest.mark.task(1, 2, 3, 4)
-@examples(100)
+@examples(60)
 @given(stream=streams(), width=st.integers(1, 4), further=st.lists(st.integers(0, 5), max_size=2))
 def test_an_answer_is_the_same_however_many_tokens_a_step_brings(impl, stream, width, further):
     script, params, limit = stream

@@ -1,0 +1,71 @@
+r"""The guard: it ends what never ends, and leaves everything else alone."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+
+import pytest
+from labkit import guard
+from labkit.guard import TimeLimitExceeded, at_most, time_limit
+
+
+def spin():
+    while True:
+        with contextlib.suppress(Exception):
+            time.perf_counter()
+
+
+@pytest.fixture(params=["signals", "a thread"])
+def by(request, monkeypatch):
+    if request.param == "a thread":
+        monkeypatch.delattr(signal, "setitimer")
+        monkeypatch.setattr(guard, "PATIENCE", 1)
+    return request.param
+
+
+def test_a_loop_is_ended_though_it_catches_exceptions(by):
+    with pytest.raises(TimeLimitExceeded, match=r"stopped after 0.1 s"), time_limit(0.1):
+        spin()
+
+
+def test_waiting_for_nothing_is_ended_by_the_wall_clock(monkeypatch):
+    monkeypatch.setattr(guard, "PATIENCE", 2)
+    start = time.perf_counter()
+    with pytest.raises(TimeLimitExceeded), time_limit(0.1):
+        time.sleep(30)
+    assert time.perf_counter() - start < 5
+
+
+def test_what_ends_in_time_is_left_alone(by):
+    before = signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGPROF)
+    with time_limit(0.2):
+        pass
+    time.sleep(0.3)
+    assert (signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGPROF)) == before
+
+
+def test_an_exception_passes(by):
+    with pytest.raises(KeyError), time_limit(5):
+        raise KeyError("mine")
+
+
+def test_a_ceiling_shortens_every_guard_inside():
+    with at_most(0.1), pytest.raises(TimeLimitExceeded, match=r"0.1 s"), time_limit(60):
+        spin()
+
+
+def test_outside_the_main_thread_the_block_runs_unguarded():
+    ran = []
+
+    def work():
+        with time_limit(0.01):
+            time.sleep(0.05)
+            ran.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert ran == [True]

@@ -1,0 +1,68 @@
+r"""The labs of this repository: what can be said of every one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from labkit.catalogue import Catalogue
+
+CATALOGUE = Catalogue()
+BLOCKED = ("torch", "transformers", "sphinx", "vllm", "numba")
+
+# Runs the labs' tests in a process in which these packages cannot be imported.
+WITHOUT = f"""
+import importlib.abc, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {BLOCKED!r}:
+            raise ModuleNotFoundError(f"{{name}} is not in the base install", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import pytest
+status = pytest.main([sys.argv[1], "-q", "-m", "not gpu and not model", "-p", "no:cacheprovider"])
+assert not set({BLOCKED!r}) & set(sys.modules)
+raise SystemExit(status)
+"""
+
+
+def test_labs_are_graded_where_torch_cannot_be_imported():
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT, "labs"],
+        cwd=CATALOGUE.root,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(("lab", "picture"), [("lab-01", "trace.txt"), ("lab-04", "batches.txt")])
+def test_a_picture_in_a_readme_is_what_the_solution_prints(lab, picture):
+    folder = CATALOGUE.find(lab).folder
+    run = subprocess.run(
+        [sys.executable, "solution.py"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == (folder / picture).read_text(encoding="utf-8")
+    assert picture in (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("lab", CATALOGUE.labs, ids=lambda lab: lab.name[:6])
+def test_a_readme_speaks_of_tests_and_names_that_exist(lab):
+    readme = (lab.folder / "README.md").read_text(encoding="utf-8")
+    tests = (lab.folder / "test_lab.py").read_text(encoding="utf-8")
+    for name in re.findall(r"`(test_\w+)`", readme):
+        assert f"def {name}(" in tests, (
+            f"{name} is in the README of {lab.name} and not in its tests"
+        )
+    assert f"labs predict {lab.name[:6]}" in readme
+
+
+def test_labs_are_numbered_in_their_order():
+    numbers = [int(lab.name.split("-")[1]) for lab in CATALOGUE.labs if lab.phase[:8] == "phase-01"]
+    assert numbers == list(range(1, len(numbers) + 1))
+    for lab in CATALOGUE.labs:
+        assert all(earlier < lab.name for earlier in lab.after)
