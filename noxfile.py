@@ -1,0 +1,183 @@
+"""Every check of the project, as sessions that share two environments.
+
+`nox -l` lists them; `nox` alone runs the ones that a change must pass. Sessions of one kind share one environment
+under `.nox/`, because installing torch once is slow enough: `base` has no torch and runs the labs that need no model,
+`full` has the engine, the book and the tools. Real vLLM has an environment of its own, since its pins clash with ours.
+
+An environment is made anew only when what it is made from changes: pyproject.toml, the constraints, the Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent.resolve()
+ENVIRONMENTS = ROOT / ".nox"
+CONSTRAINTS = ROOT / "constraints" / "full.txt"
+EXTRAS = {"base": "", "full": "[engine,book,dev]", "triton": "[engine,dev,triton]"}
+
+nox.options.sessions = ["base_install", "lint", "anchors", "tests", "labs", "mutants", "site"]
+nox.options.default_venv_backend = "none"
+nox.options.error_on_missing_interpreters = True
+
+
+def fingerprint(*parts: str | Path) -> str:
+    """A short hash over texts and files: what an environment was made from."""
+    digest = hashlib.sha256(sys.version.encode())
+    for part in parts:
+        digest.update(part.read_bytes() if isinstance(part, Path) else part.encode())
+    return digest.hexdigest()[:16]
+
+
+def python_in(directory: Path) -> str:
+    """The interpreter of a virtual environment."""
+    return str(directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+
+
+def make_venv(session: nox.Session, directory: Path, *options: str) -> str:
+    shutil.rmtree(directory, ignore_errors=True)
+    session.run(sys.executable, "-m", "venv", *options, str(directory), external=True, silent=True)
+    return python_in(directory)
+
+
+def environment(session: nox.Session, kind: str) -> str:
+    """The Python of a shared environment, made or refreshed where it has to be.
+
+    `INSIDE_TORCH` says where torch comes from: unset, the package index decides (on most Linux
+    machines that is the CUDA build, several gigabytes); `cpu` asks uv for the CPU build;
+    `system` uses the torch 2.13 that this Python already has.
+    """
+    source = os.environ.get("INSIDE_TORCH", "index")
+    if source not in {"index", "cpu", "system"}:
+        session.error(f"INSIDE_TORCH={source!r}: expected cpu, system, or unset")
+    directory = ENVIRONMENTS / f"env-{kind}"
+    stamp = directory / "made-from"
+    want = fingerprint(ROOT / "pyproject.toml", CONSTRAINTS, kind, source)
+    if stamp.exists() and stamp.read_text() == want:
+        return python_in(directory)
+    started = time.monotonic()
+    session.log(f"making the environment '{kind}' in {directory.relative_to(ROOT)}: once, then it is kept")
+    options = ["--system-site-packages"] if source == "system" and kind != "base" else []
+    python = make_venv(session, directory, *options)
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "-c", str(CONSTRAINTS)]
+    if source == "cpu" and kind != "base":
+        session.run(*pip, "--quiet", "uv", external=True)
+        session.run(python, "-m", "uv", "pip", "install", "--python", python, "--torch-backend", "cpu", "torch>=2.13,<2.14", external=True)
+    session.run(*pip, "--progress-bar", "on", "-e", f".{EXTRAS[kind]}", external=True)
+    stamp.write_text(want)
+    session.log(f"environment '{kind}' ready after {time.monotonic() - started:.0f} s")
+    return python
+
+
+def run(session: nox.Session, python: str, *arguments: str, **settings: str) -> None:
+    """Run a Python command of ours: one compute thread, so that two cores stay two cores."""
+    settings.setdefault("OMP_NUM_THREADS", "1")
+    settings.setdefault("PYTHONHASHSEED", "0")
+    session.run(python, *arguments, external=True, env=settings)
+
+
+@nox.session
+def base_install(session: nox.Session) -> None:
+    """The first green lab: every lab that needs no model, on an install that has no torch."""
+    python = environment(session, "base")
+    run(session, python, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('torch') and 'torch is in the base install')")
+    run(session, python, "-m", "pytest", "-q", "-m", "not gpu and not vllm_cpu", "labs")
+
+
+@nox.session
+def book(session: nox.Session) -> None:
+    """Build the book into _build/html and serve it on loopback. `-- --build-only` stops after the build."""
+    python = environment(session, "full")
+    run(session, python, "-m", "upstream_anchors", "fetch", "--optional")
+    run(session, python, "book/serve.py", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, starters in step with their solutions, numbers in prose that nobody computed."""
+    python = environment(session, "full")
+    run(session, python, "-m", "ruff", "check", ".")
+    run(session, python, "-m", "ruff", "format", "--check", ".")
+    run(session, python, "-m", "mypy")
+    run(session, python, "-m", "labkit", "starters", "--check")
+
+
+@nox.session
+def anchors(session: nox.Session) -> None:
+    """Fetch the pinned tree and check every anchor against it. `-- --lock` re-makes the lock."""
+    python = environment(session, "full")
+    run(session, python, "-m", "upstream_anchors", "fetch")
+    verb = "lock" if "--lock" in session.posargs else "check"
+    run(session, python, "-m", "upstream_anchors", verb)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The engine, the anchors, the book's extensions and the lab machinery. Arguments go to pytest."""
+    python = environment(session, "full")
+    run(session, python, "-m", "pytest", "-q", "-m", "not browser and not vllm_cpu", *(session.posargs or ["tests"]))
+
+
+@nox.session
+def labs(session: nox.Session) -> None:
+    """All labs on the CPU, with the solutions, then every starter shown to fail as it should."""
+    python = environment(session, "full")
+    run(session, python, "-m", "pytest", "-q", "-m", "not gpu and not vllm_cpu", *(session.posargs or ["labs"]))
+    if not session.posargs:
+        run(session, python, "-m", "labkit", "verify")
+
+
+@nox.session
+def labs_gpu(session: nox.Session) -> None:
+    """The labs that need a CUDA device, on that device. Without one: one clear line, and a failure."""
+    python = environment(session, "full")
+    probe = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 3)"
+    if subprocess.run([python, "-c", probe], check=False).returncode:
+        session.error("labs_gpu: no CUDA device on this machine, so no GPU lab was run")
+    run(session, python, "-m", "pytest", "-q", "-m", "gpu", *(session.posargs or ["labs"]))
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Mutants of what changed and a rotating sample. `-- --all` runs every one and records the result."""
+    python = environment(session, "full")
+    run(session, python, "-m", "labkit", "mutants", *(session.posargs or ["--changed", "--sample", "5"]))
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Build the book, warnings as errors, then walk every page type in a headless Chromium."""
+    python = environment(session, "full")
+    run(session, python, "-m", "upstream_anchors", "fetch", "--optional")
+    run(session, python, "book/serve.py", "--build-only")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        message = "site: the book was built, but no Chromium was found: the pages were NOT looked at in a browser"
+        if os.environ.get("CI"):
+            session.error(message)
+        session.warn(message)
+        return
+    run(session, python, "-m", "pytest", "-q", "-m", "browser", "tests/site", CHROMIUM=chromium)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Output tokens per second beside transformers, same checkpoint, same prompts, one run."""
+    python = environment(session, "full")
+    run(session, python, "-m", "mini_vllm.bench", *session.posargs)
+
+
+@nox.session
+def train_model(session: nox.Session) -> None:
+    """Train the book's model anew from the pinned tree: tokenizer, target, draft, loss curve."""
+    python = environment(session, "full")
+    run(session, python, "-m", "upstream_anchors", "fetch")
+    run(session, python, "book/model/train.py", *session.posargs, OMP_NUM_THREADS=str(os.cpu_count() or 1))
