@@ -171,7 +171,8 @@ def fits(words, line):
 def test_every_line_has_exactly_one_row(name):
     table = list(rows())
     lines = solution().parse(solution().log(name))
-    sources = [solution().source_of(line, solution().known_sources()) for line in lines]
+    known = solution().known_sources()
+    sources = [solution().source_of(line, known) for line in lines]
     for line, source, stage in zip(lines, sources, solution().attribute(sources), strict=True):
         found = [
             row for row in table if row[0] == stage and row[2] == source and fits(row[1], line)
@@ -183,7 +184,8 @@ def test_no_row_explains_nothing():
     spoken = []
     for name in ON_CPU:
         lines = solution().parse(solution().log(name))
-        sources = [solution().source_of(line, solution().known_sources()) for line in lines]
+        known = solution().known_sources()
+        sources = [solution().source_of(line, known) for line in lines]
         spoken += zip(lines, sources, solution().attribute(sources), strict=True)
     optional = {
         # Whether these appear depends on timing or on the processor.

@@ -18,10 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mini_vllm.engine.llm_engine import LLMEngine
+from mini_vllm.observe.probe import Probe, StepRecord
+from mini_vllm.sampling_params import SamplingParams
+
 CAPTURE = Path(__file__).parent / "capture"
 
 # One GiB of keys and values at 65,536 bytes a block: the pool of the scenes that do not set one.
 POOL_BLOCKS = 16_384
+SHARED_SETTINGS = ("max_model_len", "max_num_batched_tokens", "max_num_seqs", "block_size")
 
 # What a line can be about. The four in the middle are the stages of one step, in order; `step` is
 # for a line about the step as a whole.
@@ -225,71 +230,57 @@ def line_up(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any
 
 
 def our_steps(scene: str, folder: Path = CAPTURE) -> list[dict[str, Any]]:
-    r"""The steps of our scheduler on the requests of a scene, recorded as vLLM's were.
+    r"""The steps of our engine on the requests of a scene, in the form of the recorded ones.
 
-    Same prompts, same settings, arrivals before the same step. For the model stand the tokens that
-    vLLM's model drew: what is compared is who gets how many tokens when. Runs without torch.
+    Same prompts, same settings, arrivals before the same step. The model is a script: it says what
+    vLLM's model said. What is compared is who gets how many tokens when, and that runs without
+    torch, watched by the {py:class}`~mini_vllm.observe.probe.Probe` of lab 01's traces.
     """
-    from mini_vllm.config import CacheConfig, SchedulerConfig
-    from mini_vllm.core.model_runner_output import ModelRunnerOutput
-    from mini_vllm.core.request import Request
-    from mini_vllm.core.scheduler import Scheduler
-    from mini_vllm.sampling_params import SamplingParams
-
     recorded, origin = trace(scene, folder), provenance(folder)
-    settings = origin["scenes"][scene]["settings"]
-    scheduler = Scheduler(
-        SchedulerConfig(
-            **{key: settings[key] for key in ("max_model_len", "max_num_batched_tokens")},
-            max_num_seqs=settings["max_num_seqs"],
-        ),
-        CacheConfig(block_size=settings["block_size"]),
+    requests, settings = recorded["requests"], origin["scenes"][scene]["settings"]
+    engine = LLMEngine.from_scripted(
+        {name: told["token_ids"] for name, told in requests.items()},
         num_gpu_blocks=settings.get("num_gpu_blocks_override", POOL_BLOCKS),
+        eos_token_id=origin["checkpoint"]["eos_token_id"],
+        **{name: settings[name] for name in SHARED_SETTINGS},
     )
-    requests = {
-        name: Request(
-            name,
-            told["prompt_token_ids"],
-            SamplingParams(temperature=0.0, max_tokens=told["max_tokens"]),
-            eos_token_id=origin["checkpoint"]["eos_token_id"],
-        )
-        for name, told in recorded["requests"].items()
-    }
     arrivals = [step["arrived"] for step in recorded["steps"]]
-    steps = []
-    while any(arrivals[len(steps) :]) or scheduler.has_unfinished_requests():
-        arrived = arrivals[len(steps)] if len(steps) < len(arrivals) else []
-        for name in arrived:
-            scheduler.add_request(requests[name])
-        orders = scheduler.schedule()
-        tokens = [
-            [] if request.is_prefill_chunk else [_drawn(recorded, request)]
-            for request in map(requests.get, orders.num_scheduled_tokens)
-        ]
-        names = list(orders.num_scheduled_tokens)
-        output = ModelRunnerOutput(names, {n: i for i, n in enumerate(names)}, tokens)
-        news = scheduler.update_from_output(orders, output)
-        cached = orders.scheduled_cached_reqs
-        starts = dict(zip(cached.req_ids, cached.num_computed_tokens, strict=True))
-        new = {data.req_id: data.num_computed_tokens for data in orders.scheduled_new_reqs}
-        steps.append(
-            {
-                "arrived": arrived,
-                "admitted": new | {name: starts[name] for name in cached.resumed_req_ids},
-                "preempted": sorted(orders.preempted_req_ids),
-                "scheduled": orders.num_scheduled_tokens,
-                "sampled": {one.request_id: one.new_token_ids for one in news},
-                "finished": {
-                    one.request_id: str(one.finish_reason) for one in news if one.finished
-                },
-            }
-        )
-    return steps
+    return watched(engine, requests, arrivals)
 
 
-def _drawn(recorded: dict[str, Any], request: Any) -> int:
-    """The token that vLLM's model drew where this request now stands."""
-    return recorded["requests"][request.request_id]["token_ids"][request.num_output_tokens]
+def watched(
+    engine: LLMEngine, requests: Mapping[str, Mapping[str, Any]], arrivals: Sequence[Sequence[str]]
+) -> list[dict[str, Any]]:
+    r"""Serve the requests of a recording with an engine of ours, and record its steps likewise.
+
+    `arrivals[i]` come in before step `i`. Steps until all have come and the last one has ended.
+    """
+    waiting = [list(names) for names in arrivals]
+    arrived: list[list[str]] = []
+    with Probe(engine) as probe:
+        while any(waiting) or engine.has_unfinished_requests():
+            arrived.append(waiting.pop(0) if waiting else [])
+            for name in arrived[-1]:
+                params = SamplingParams(temperature=0.0, max_tokens=requests[name]["max_tokens"])
+                prompt = {"prompt_token_ids": requests[name]["prompt_token_ids"]}
+                engine.add_request(name, prompt, params)
+            engine.step()
+    return [_as_recorded(*pair) for pair in zip(probe.records, arrived, strict=True)]
+
+
+def _as_recorded(record: StepRecord, arrived: list[str]) -> dict[str, Any]:
+    """A step as the probe saw it, in the words of the recordings."""
+    rows = record.requests.items()
+    return {
+        "arrived": arrived,
+        "admitted": {name: row.num_cached_tokens for name, row in rows if row.admitted},
+        "preempted": record.preempted_req_ids,
+        "scheduled": {
+            name: row.num_scheduled_tokens for name, row in rows if row.num_scheduled_tokens
+        },
+        "sampled": {name: row.sampled_token_ids for name, row in rows if row.sampled_token_ids},
+        "finished": {name: row.finish_reason for name, row in rows if row.finished},
+    }
 
 
 def log(scene: str, folder: Path = CAPTURE) -> str:

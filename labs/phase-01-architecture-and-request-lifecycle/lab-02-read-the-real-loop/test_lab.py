@@ -364,7 +364,8 @@ def stages_by_words(scene):
 @pytest.mark.task(1, 2, 3)
 @pytest.mark.parametrize("scene", SCENES)
 def test_every_line_of_a_real_log_has_its_stage(impl, scene):
-    sources = [impl.source_of(line, impl.known_sources()) for line in impl.parse(text_of(scene))]
+    known = impl.known_sources()
+    sources = [impl.source_of(line, known) for line in impl.parse(text_of(scene))]
     found = impl.attribute(sources)
     wrong = [
         f"line {number}: {mine}, expected {stage}: {message[:60]}"
@@ -379,7 +380,8 @@ def test_every_line_of_a_real_log_has_its_stage(impl, scene):
 @pytest.mark.task(1, 2, 3)
 def test_only_some_of_the_four_stages_write(impl, truth):
     four = {"schedule", "execute", "sample", "update"}
-    sources = [impl.source_of(line, impl.known_sources()) for line in impl.parse(text_of("plain"))]
+    known = impl.known_sources()
+    sources = [impl.source_of(line, known) for line in impl.parse(text_of("plain"))]
     speaking = four & set(impl.attribute(sources))
     truth("stages-that-speak", len(speaking))
     assert speaking == {"execute"}
@@ -670,6 +672,34 @@ def test_our_scheduler_takes_the_steps_of_vllm(impl, scene):
     assert impl.counters(prompts, ours) == theirs
 
 
+@pytest.mark.model
+@pytest.mark.task(6)
+@pytest.mark.parametrize("scene", SCENES)
+def test_on_the_real_model_the_tokens_are_the_same_too(impl, scene):
+    """Our engine computes now, in float32 as vLLM did: the same steps, and the same answers."""
+    from mini_vllm import LLM
+
+    root, run, origin = Path(__file__).parents[3], run_of(scene), impl.provenance()
+    weights = root / origin["checkpoint"]["path"] / "model.safetensors"
+    if not weights.is_file():
+        pytest.skip(f"no checkpoint at {origin['checkpoint']['path']}")
+    settings = origin["scenes"][scene]["settings"]
+    engine = LLM(
+        str(weights.parent),
+        dtype="float32",
+        attention_backend="torch_reference",
+        num_gpu_blocks_override=settings.get("num_gpu_blocks_override", 64),
+        **{name: settings[name] for name in impl.SHARED_SETTINGS},
+    ).llm_engine
+    ours = impl.watched(engine, run["requests"], [step["arrived"] for step in run["steps"]])
+    assert impl.line_up(ours, run["steps"]) is None
+    answers = {name: [] for name in run["requests"]}
+    for step in ours:
+        for name, tokens in step["sampled"].items():
+            answers[name] += tokens
+    assert answers == {name: told["token_ids"] for name, told in run["requests"].items()}
+
+
 # ---------------------------------------------------------------- your own capture of a GPU
 
 GPU = Path(__file__).parents[3] / ".labs" / "lab-02-gpu"
@@ -694,8 +724,8 @@ def test_without_asynchronous_scheduling_a_gpu_takes_the_same_steps(impl, gpu_fo
 @pytest.mark.gpu
 @pytest.mark.task(1, 2, 3)
 def test_with_the_defaults_another_loop_runs(impl, gpu_folder):
-    lines = impl.parse(impl.log("gpu-default", gpu_folder))
-    sources = [impl.source_of(line, impl.known_sources(gpu_folder)) for line in lines]
+    lines, known = impl.parse(impl.log("gpu-default", gpu_folder)), impl.known_sources(gpu_folder)
+    sources = [impl.source_of(line, known) for line in lines]
     assert any(line.message.startswith("Batch queue is enabled with size") for line in lines)
     loop = [stage for stage in impl.attribute(sources) if stage in ("execute", "step")]
     # Two lines of each of two batches, and only then the line of the first iteration.
