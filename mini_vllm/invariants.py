@@ -83,9 +83,16 @@ def owner_of(state: object) -> str:
 
 
 def problems(state: object) -> list[str]:
-    """Run all invariants of the owner `state`; return what is wrong, without raising."""
+    r"""Run all invariants of the owner `state`; return what is wrong, without raising.
+
+    Raises {py:class}`~mini_vllm.errors.InvariantError` when its owner has registered none: a check
+    of nothing would always pass.
+    """
     owner = owner_of(state)
-    return [p for inv in REGISTRY.values() if inv.owner == owner for p in inv.problems(state)]
+    invariants = [inv for inv in REGISTRY.values() if inv.owner == owner]
+    if not invariants:
+        raise InvariantError(f"no invariant is registered for {owner!r}")
+    return [problem for inv in invariants for problem in inv.problems(state)]
 
 
 def check(*states: object) -> None:

@@ -32,7 +32,7 @@ from mini_vllm.observe.probe import Probe, StepRecord
 INVARIANT_MODULES = (
     "mini_vllm.core.block_pool",
     "mini_vllm.core.kv_cache_manager",
-    "mini_vllm.core.scheduler",
+    "mini_vllm.core.scheduler_invariants",
     "mini_vllm.observe.audit",
 )
 

@@ -15,7 +15,7 @@ REPLACEMENT = "\ufffd"
 def feed(
     detokenizer: IncrementalDetokenizer, ids: list[int], sizes: list[int]
 ) -> tuple[list[str], str | None]:
-    """Give tokens in portions; return the pieces of the stream, and the stop string that ended it."""
+    """Give tokens in portions; return the pieces of the stream, and the stop string if one hit."""
     pieces, stop = [], None
     while ids and stop is None:
         size = sizes[len(pieces) % len(sizes)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mini_vllm.engine.llm_engine import LLMEngine
 from mini_vllm.entrypoints import cli
 from mini_vllm.entrypoints.llm import LLM
-from mini_vllm.engine.llm_engine import LLMEngine
 from mini_vllm.errors import ConfigError, RequestError
 from mini_vllm.sampling_params import RequestOutputKind, SamplingParams
 
@@ -202,7 +202,7 @@ def test_other_refusals(text_engine, make_engine) -> None:
     without = make_engine()
     with pytest.raises(RequestError, match="no tokenizer"):
         without.add_request("a", "?", SamplingParams())
-    with pytest.raises(RequestError, match="stop=.* is looked for in text"):
+    with pytest.raises(RequestError, match=r"stop=.* is looked for in text"):
         without.add_request("a", {"prompt_token_ids": [1]}, SamplingParams(stop="x"))
 
 
@@ -231,7 +231,9 @@ class TestLLM:
 
         engine.step = watched
         outputs = LLM.from_engine(engine).generate(
-            ["a", "b"], [SamplingParams(max_tokens=1), SamplingParams(max_tokens=2)], priority=[1, 0]
+            ["a", "b"],
+            [SamplingParams(max_tokens=1), SamplingParams(max_tokens=2)],
+            priority=[1, 0],
         )
         assert [output.outputs[0].text for output in outputs] == ["a", "ab"]
         assert order == ["1", "0"]

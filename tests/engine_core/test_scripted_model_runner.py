@@ -23,6 +23,11 @@ def test_answers_come_from_the_script(make_engine, run) -> None:
     assert ends["b"].outputs[0].token_ids == [100, 101]
 
 
+def steps(engine, count: int) -> None:
+    for _ in range(count):
+        engine.step()
+
+
 @pytest.mark.parametrize(
     ("scripts", "message"),
     [({"a": [5]}, "has 1 tokens; the engine asks for one more"), ({}, "no script for request 'a'")],
@@ -31,8 +36,7 @@ def test_a_script_that_ends_too_early_is_an_error(make_engine, scripts, message:
     engine = make_engine(scripts)
     engine.add_request("a", prompt(1), SamplingParams(max_tokens=2))
     with pytest.raises(ScriptError, match=message):
-        while engine.has_unfinished_requests():
-            engine.step()
+        steps(engine, 2)
     with pytest.raises(EngineDeadError, match="an earlier step failed with ScriptError"):
         engine.step()
 
@@ -115,8 +119,7 @@ class TestTheCacheNotices:
         manager.block_pool.free_blocks(manager.req_to_blocks["a"][:1])
         engine.add_request("c", prompt(*range(200, 228)), SamplingParams(max_tokens=1))
         with pytest.raises(InvariantError, match="reads position 1"):
-            for _ in range(9):
-                engine.step()
+            steps(engine, 9)
 
     def test_a_block_that_is_found_by_a_wrong_name(self, make_engine) -> None:
         engine, manager = self.start(make_engine)
@@ -141,8 +144,7 @@ class TestTheCacheNotices:
 
         engine.engine_core.scheduler.schedule = forgetful
         with pytest.raises((InvariantError, IndexError)):
-            for _ in range(3):
-                engine.step()
+            steps(engine, 3)
 
     def test_a_counter_that_ran_ahead(self, make_engine) -> None:
         engine, _ = self.start(make_engine)
