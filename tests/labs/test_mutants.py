@@ -49,6 +49,10 @@ def test_what_the_operators_make(body, expected):
     assert expected <= made, made
 
 
+def test_no_mutant_is_the_same_by_construction():
+    assert "max(a, b) → max(b, a)" not in of("return max(a, b)")
+
+
 def test_nothing_outside_the_regions_is_broken_and_no_message_is():
     source = dedent('''
         LIMIT = 3

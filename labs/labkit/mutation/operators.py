@@ -201,7 +201,9 @@ def _calls(node: ast.Call) -> Iterator[ast.AST]:
         other = ast.Name(_FUNCTIONS[node.func.id], ast.Load())
         keywords = [] if other.id == "list" else node.keywords
         yield _with(node, func=other, keywords=keywords)
-    if len(node.args) > 1 and not any(isinstance(arg, ast.Starred) for arg in node.args):
+    commutes = isinstance(node.func, ast.Name) and node.func.id in ("min", "max")
+    starred = any(isinstance(arg, ast.Starred) for arg in node.args)
+    if len(node.args) > 1 and not commutes and not starred:
         for index in range(len(node.args) - 1):
             swapped = [*node.args]
             swapped[index : index + 2] = reversed(swapped[index : index + 2])
