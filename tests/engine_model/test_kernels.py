@@ -1,0 +1,162 @@
+"""The compiled loops against plain torch, and their arithmetic against exact results."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit, vectorize  # noqa: F401
+
+from mini_vllm.errors import ConfigError
+from mini_vllm.kernels.bits import FASTMATH, exp_clamped, narrow, widen
+from mini_vllm.kernels.numba_kernels import NumbaKernels, as_array
+from mini_vllm.kernels.selector import select_kernels
+from mini_vllm.kernels.torch_kernels import TorchKernels
+
+IMPLEMENTATIONS = [TorchKernels(), NumbaKernels()]
+# One place in bfloat16's mantissa is 2**-8 of the value.
+TOLERANCE = {
+    torch.float32: {"atol": 2e-6, "rtol": 2e-6},
+    torch.bfloat16: {"atol": 1e-2, "rtol": 2**-7},
+}
+
+
+@njit
+def _exp_all(x):
+    out = np.empty_like(x)
+    for i in range(x.shape[0]):
+        out[i] = exp_clamped(x[i])
+    return out
+
+
+@njit
+def _narrow_all(values, out):
+    for i in range(values.shape[0]):
+        out[i] = narrow(values[i], out)
+
+
+@njit
+def _widen_all(bits, out):
+    for i in range(bits.shape[0]):
+        out[i] = widen(bits[i])
+
+
+class TestBits:
+    def test_exponential_within_one_unit_in_the_last_place(self):
+        x = np.linspace(-86.9, 86.9, 200_001).astype(np.float32)
+        exact = np.exp(x.astype(np.float64))
+        error = np.abs(_exp_all(x) - exact) / np.spacing(exact.astype(np.float32))
+        assert error.max() < 1.0
+
+    def test_exponential_of_a_mask_is_as_good_as_zero(self):
+        x = np.array([-np.inf, -1000.0, -87.5], np.float32)
+        assert (_exp_all(x) < 1e-37).all()
+
+    def test_every_bfloat16_widens_exactly(self):
+        bits = np.arange(2**16, dtype=np.uint16)
+        ours = np.empty(bits.size, np.float32)
+        _widen_all(bits, ours)
+        theirs = torch.from_numpy(bits).view(torch.bfloat16).float().numpy()
+        assert ours.view(np.uint32).tolist() == theirs.view(np.uint32).tolist()
+
+    @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=50))
+    @settings(max_examples=200, deadline=None)
+    def test_rounds_as_torch_does(self, values):
+        wide = np.array(values, np.float32)
+        ours = np.empty(wide.size, np.uint16)
+        _narrow_all(wide, ours)
+        theirs = torch.from_numpy(wide).bfloat16().view(torch.uint16).numpy()
+        assert ours.tolist() == theirs.tolist()
+
+    def test_ties_go_to_even_and_nan_stays_nan(self):
+        one = 0x3F800000
+        bits = [one | 0x8000, one | 0x18000, one | 0x8001, one | 0x7FFF, 0x7FFFFFFF, 0x7F800001]
+        wide = np.array(bits, np.uint32).view(np.float32)
+        ours = np.empty(wide.size, np.uint16)
+        _narrow_all(wide, ours)
+        assert ours[:4].tolist() == [0x3F80, 0x3F82, 0x3F81, 0x3F80]
+        assert torch.from_numpy(ours[4:]).view(torch.bfloat16).isnan().all()
+
+    def test_infinities_are_not_optimised_away(self):
+        assert not {"nnan", "ninf", "fast"} & FASTMATH
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("num_tokens", [1, 5, 33])
+class TestAgreement:
+    """Odd sizes, so that the tail of a vector loop is exercised."""
+
+    def compare(self, run, dtype):
+        expected, actual = (run(kernels) for kernels in IMPLEMENTATIONS)
+        torch.testing.assert_close(actual, expected, **TOLERANCE[dtype])
+
+    @pytest.mark.parametrize("size", [8, 67, 256])
+    def test_norms(self, num_tokens, size, dtype):
+        x, residual = torch.randn(2, num_tokens, size).to(dtype)
+        weight = torch.randn(size).to(dtype)
+        self.compare(lambda k: k.rms_norm(x, weight, 1e-5), dtype)
+        self.compare(lambda k: k.add_rms_norm(x, residual, weight, 1e-5), dtype)
+
+    @pytest.mark.parametrize("size", [3, 40, 129])
+    def test_silu_and_mul(self, num_tokens, size, dtype):
+        x = (20 * torch.randn(num_tokens, 2 * size)).to(dtype)
+        self.compare(lambda k: k.silu_and_mul(x), dtype)
+
+    @pytest.mark.parametrize("head_size", [2, 16, 80])
+    @pytest.mark.parametrize("with_norm", [False, True])
+    def test_split_qkv_rotary(self, num_tokens, head_size, with_norm, dtype):
+        qkv = torch.randn(num_tokens, (3 + 2 * 2) * head_size).to(dtype)
+        positions = torch.randint(0, 50, (num_tokens,))
+        table = torch.randn(50, head_size)
+        norms = torch.rand(2, head_size).to(dtype) if with_norm else (None, None)
+        self.compare(lambda k: k.split_qkv_rotary(qkv, positions, table, 3, 2, *norms), dtype)
+
+
+@pytest.mark.parametrize("kernels", IMPLEMENTATIONS, ids=lambda k: k.name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_nothing_is_modified_in_place__nano_vllm_170(kernels, dtype):
+    """A norm that works in place overwrites the residual when the cast to float32 is no copy."""
+    tensors = {
+        "x": torch.randn(4, 64),
+        "residual": torch.randn(4, 64),
+        "weight": torch.randn(64),
+        "qkv": torch.randn(4, 4 * 16),
+        "norm": torch.rand(16),
+    }
+    tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    kernels.rms_norm(tensors["x"], tensors["weight"], 1e-5)
+    kernels.add_rms_norm(tensors["x"], tensors["residual"], tensors["weight"], 1e-5)
+    kernels.silu_and_mul(tensors["x"])
+    positions, table = torch.arange(4), torch.randn(4, 16)
+    norm = tensors["norm"]
+    kernels.split_qkv_rotary(tensors["qkv"], positions, table, 2, 1, norm, norm)
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, before[name]), name
+
+
+class TestSelector:
+    cpu = torch.device("cpu")
+
+    def test_chooses_and_says_why(self):
+        assert select_kernels(self.cpu, torch.bfloat16).kernels.name == "numba"
+        choice = select_kernels(self.cpu, torch.float16)
+        assert choice.kernels.name == "torch"
+        assert "float16" in choice.reason
+        assert select_kernels(torch.device("cuda"), torch.bfloat16).kernels.name == "torch"
+
+    def test_a_name_is_an_order(self):
+        assert select_kernels(self.cpu, torch.float32, "torch").kernels.name == "torch"
+        with pytest.raises(ConfigError, match=r"'numba' cannot be used.*float16"):
+            select_kernels(self.cpu, torch.float16, "numba")
+        with pytest.raises(ConfigError, match=r"'fastest'.*auto, numba, torch"):
+            select_kernels(self.cpu, torch.float32, "fastest")
+
+
+def test_an_array_shares_the_tensors_memory():
+    for dtype in (torch.float32, torch.bfloat16):
+        tensor = torch.zeros(3, dtype=dtype)
+        as_array(tensor)[1] = 0x3F80 if dtype == torch.bfloat16 else 1.0
+        assert tensor.tolist() == [0.0, 1.0, 0.0]
