@@ -77,7 +77,9 @@ class RepetitionDetectionParams:
 class SamplingParams:
     r"""How to draw each next token, and when to stop.
 
-    **Drawing.** `temperature` divides the logits; below {py:data}`GREEDY_BELOW` the best token is
+    **Drawing.** The three penalties change the scores of tokens that have occurred:
+    `presence_penalty` and `frequency_penalty` in the answer, `repetition_penalty` in the prompt as
+    well. `temperature` divides the logits; below {py:data}`GREEDY_BELOW` the best token is
     taken and the three filters are switched off, since they could not change it. `top_k` (0 or -1:
     off), `top_p` in (0, 1] and `min_p` in [0, 1] keep the likely part of the distribution. `seed`
     gives the request a generator of its own, so that its draws do not depend on who shares the
@@ -94,7 +96,7 @@ class SamplingParams:
     `output_kind` says what each output of a stream holds.
 
     Raises {py:class}`~mini_vllm.errors.RequestError` for a value out of range, and for one that
-    only the real engine can honour: `n` above 1, `prompt_logprobs`, the three penalties.
+    only the real engine can honour: `n` above 1, `prompt_logprobs`.
     Upstream: {up}`vllm/sampling_params.py#SamplingParams`.
     """
 
@@ -224,10 +226,3 @@ class SamplingParams:
             _refuse(
                 "prompt_logprobs", self.prompt_logprobs, "None: this engine keeps no prompt logits"
             )
-        for name, neutral in (
-            ("presence_penalty", 0.0),
-            ("frequency_penalty", 0.0),
-            ("repetition_penalty", 1.0),
-        ):
-            if getattr(self, name) != neutral:
-                _refuse(name, getattr(self, name), f"{neutral}: this engine has no penalties yet")

@@ -25,9 +25,9 @@ from mini_vllm.sampling_params import RepetitionDetectionParams, SamplingParams,
         ("stop_token_ids", [["a"], [True]]),
         ("n", [0, 2]),
         ("prompt_logprobs", [0, 1]),
-        ("presence_penalty", [0.5, 3]),
-        ("frequency_penalty", [0.5, -3]),
-        ("repetition_penalty", [1.1, 0, -1]),
+        ("presence_penalty", [2.1, -2.1, math.nan]),
+        ("frequency_penalty", [2.1, -3]),
+        ("repetition_penalty", [0, -1, math.nan]),
     ],
 )
 def test_out_of_range_is_refused_by_name(name: str, values: list[object]) -> None:
