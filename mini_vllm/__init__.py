@@ -17,8 +17,8 @@ The table is {py:data}`FLOORS`, and a test reads it: a module may import its own
 before it on its floor, and the floors below. An arrow the other way fails the build.
 
 That floor 4 has no torch at import although it drives floor 3 is one deliberate trick: the
-{py:class}`~mini_vllm.engine.executor.Executor` imports the model runner when it is built, not
-when it is read. A scripted runner can stand in for it, and then no torch is loaded at all.
+{py:class}`~mini_vllm.engine.executor.Executor` imports the model runner when it is built, not when
+it is read. A scripted runner can stand in for it, and then no torch is loaded at all.
 
 Upstream draws the same line without being able to hold it: {up}`vllm/v1/core/sched/scheduler.py`
 holds no tensor either, but {up}`vllm/v1/request.py` imports torch for prompt embeddings, so that

@@ -12,8 +12,8 @@ rather than swallow it.
 
 Some defaults differ from the real ones, since these are for a laptop. There the budget depends on
 the device: {up}`vllm/engine/arg_utils.py#EngineArgs.get_batch_defaults` picks a bigger one for a
-bigger GPU, so the defaults in {up}`vllm/config/scheduler.py#SchedulerConfig` are what you
-get in a unit test and nowhere else.
+bigger GPU, so the defaults in {up}`vllm/config/scheduler.py#SchedulerConfig` are what you get in a
+unit test and nowhere else.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def _at_least(name: str, value: object, minimum: int) -> None:
 class CacheConfig:
     r"""How the memory for keys and values is cut.
 
-    `block_size` is in tokens. `num_gpu_blocks` counts block 0 too, which is never handed out
-    (see {py:class}`~mini_vllm.core.block_pool.BlockPool`), so a pool of two is the smallest that
-    can serve anything; `None` leaves the number to the device. `kv_cache_memory_bytes` asks for a
-    size in bytes instead, and only one of the two may be given. `enable_prefix_caching` is the
-    switch of the prefix cache: off, no block is ever hashed.
+    `block_size` is in tokens. `num_gpu_blocks` counts block 0 too, which is never handed out (see
+    {py:class}`~mini_vllm.core.block_pool.BlockPool`), so a pool of two is the smallest that can
+    serve anything; `None` leaves the number to the device. `kv_cache_memory_bytes` asks for a size
+    in bytes instead, and only one of the two may be given. `enable_prefix_caching` is the switch
+    of the prefix cache: off, no block is ever hashed.
 
-    Upstream: {up}`vllm/config/cache.py#CacheConfig`, where {up}`flag:--gpu-memory-utilization`
-    is the usual way to a number of blocks.
+    Upstream: {up}`vllm/config/cache.py#CacheConfig`, where {up}`flag:--gpu-memory-utilization` is
+    the usual way to a number of blocks.
     """
 
     block_size: int = 16
@@ -179,8 +179,8 @@ class ModelConfig:
         r"""Read `config.json` and, where there is one, `generation_config.json` of a directory.
 
         Raises {py:class}`~mini_vllm.errors.CheckpointError` when the config is missing or lacks
-        `vocab_size`, and {py:class}`~mini_vllm.errors.ConfigError` when `max_model_len` exceeds the
-        `max_position_embeddings` that the checkpoint was made for: positions beyond it give
+        `vocab_size`, and {py:class}`~mini_vllm.errors.ConfigError` when `max_model_len` exceeds
+        the `max_position_embeddings` that the checkpoint was made for: positions beyond it give
         answers that look fluent and are noise.
         """
         hf_config = _read_json(Path(model) / "config.json")

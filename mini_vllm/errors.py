@@ -5,10 +5,10 @@ An engine serves many people at once, so the first question about an error is no
 configuration is the operator's, and the process should not start. A model that raises in the
 middle of a step is everybody's: the counters have moved and the keys and values have not.
 
-Each class below is one answer. Every message names the value and the limit that it broke, since
-an error that says "too long" sends its reader to the source. All derive from
-{py:class}`MiniVllmError`; those that blame an argument are also `ValueError`, so that code
-written for vLLM, which raises {up}`vllm/exceptions.py#VLLMValidationError`, catches them too.
+Each class below is one answer. Every message names the value and the limit that it broke, since an
+error that says "too long" sends its reader to the source. All derive from
+{py:class}`MiniVllmError`; those that blame an argument are also `ValueError`, so that code written
+for vLLM, which raises {up}`vllm/exceptions.py#VLLMValidationError`, catches them too.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class RequestError(MiniVllmError, ValueError):
     r"""One request is refused; no state has changed, and all other requests go on.
 
     `parameter` is the name of the argument at fault and `value` what it held, for a server that
-    must put them into a reply of its own ({up}`vllm/exceptions.py#VLLMValidationError` carries
-    the same pair).
+    must put them into a reply of its own ({up}`vllm/exceptions.py#VLLMValidationError` carries the
+    same pair).
     """
 
     def __init__(self, message: str, *, parameter: str | None = None, value: object = None):

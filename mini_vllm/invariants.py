@@ -3,11 +3,11 @@ r"""What must be true after every step, whatever happened in it?
 A test that checks outputs finds the bug that reached an output. The bugs that hurt a serving
 engine reach nothing for hours: a block that is free and still read, a count that is one too high,
 a request in two queues. They are found by statements about *state*, and each such statement
-appears here once: an id that the book's pages link to, one English sentence, a predicate that
-a machine can run, and the places in vLLM that rely on it or assert it.
+appears here once: an id that the book's pages link to, one English sentence, a predicate that a
+machine can run, and the places in vLLM that rely on it or assert it.
 
-The registry owns no state and no predicates. Whoever owns the state registers the predicate
-beside it: {py:mod}`mini_vllm.core.block_pool` says what is true of blocks,
+The registry owns no state and no predicates. Whoever owns the state registers the predicate beside
+it: {py:mod}`mini_vllm.core.block_pool` says what is true of blocks,
 {py:mod}`mini_vllm.core.scheduler` what is true of requests. A predicate is a generator of
 problems; an invariant that holds yields nothing.
 

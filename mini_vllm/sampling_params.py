@@ -52,8 +52,8 @@ class RepetitionDetectionParams:
     r"""When does an answer that repeats itself count as finished?
 
     The last `min_count` repetitions of one pattern, of `min_pattern_size` to `max_pattern_size`
-    tokens, end the request with finish reason `repetition`.
-    Upstream: {up}`vllm/sampling_params.py#RepetitionDetectionParams`.
+    tokens, end the request with finish reason `repetition`. Upstream:
+    {up}`vllm/sampling_params.py#RepetitionDetectionParams`.
     """
 
     max_pattern_size: int = 0
@@ -79,11 +79,10 @@ class SamplingParams:
 
     **Drawing.** The three penalties change the scores of tokens that have occurred:
     `presence_penalty` and `frequency_penalty` in the answer, `repetition_penalty` in the prompt as
-    well. `temperature` divides the logits; below {py:data}`GREEDY_BELOW` the best token is
-    taken and the three filters are switched off, since they could not change it. `top_k` (0 or -1:
-    off), `top_p` in (0, 1] and `min_p` in [0, 1] keep the likely part of the distribution. `seed`
-    gives the request a generator of its own, so that its draws do not depend on who shares the
-    batch.
+    well. `temperature` divides the logits; below {py:data}`GREEDY_BELOW` the best token is taken
+    and the three filters are switched off, since they could not change it. `top_k` (0 or -1: off),
+    `top_p` in (0, 1] and `min_p` in [0, 1] keep the likely part of the distribution. `seed` gives
+    the request a generator of its own, so that its draws do not depend on who shares the batch.
 
     **Stopping.** `max_tokens` (`None`: as many as fit), `min_tokens`, `stop` (strings, found in
     the text and cut from it unless `include_stop_str_in_output`), `stop_token_ids`, `ignore_eos`,
@@ -96,8 +95,8 @@ class SamplingParams:
     `output_kind` says what each output of a stream holds.
 
     Raises {py:class}`~mini_vllm.errors.RequestError` for a value out of range, and for one that
-    only the real engine can honour: `n` above 1, `prompt_logprobs`.
-    Upstream: {up}`vllm/sampling_params.py#SamplingParams`.
+    only the real engine can honour: `n` above 1, `prompt_logprobs`. Upstream:
+    {up}`vllm/sampling_params.py#SamplingParams`.
     """
 
     n: int = 1
@@ -164,13 +163,13 @@ class SamplingParams:
         r"""Tell the parameters which tokens end an answer of this model.
 
         `eos_token_id` is the tokenizer's, `eos_token_ids` are those of the generation config. The
-        first stops without a `stop_reason`; the others are added to `stop_token_ids`, and so report
-        themselves. `ignore_eos` works by absence: neither is set, so the check that would stop
-        never matches, while all of them still go to `all_stop_token_ids`. A user who lists the same
-        id in `stop_token_ids` is therefore stopped by it even under `ignore_eos`.
+        first stops without a `stop_reason`; the others are added to `stop_token_ids`, and so
+        report themselves. `ignore_eos` works by absence: neither is set, so the check that would
+        stop never matches, while all of them still go to `all_stop_token_ids`. A user who lists
+        the same id in `stop_token_ids` is therefore stopped by it even under `ignore_eos`.
 
-        Changes this object: call it on a {py:meth}`clone`.
-        Upstream: {up}`vllm/sampling_params.py#SamplingParams.update_from_generation_config`.
+        Changes this object: call it on a {py:meth}`clone`. Upstream:
+        {up}`vllm/sampling_params.py#SamplingParams.update_from_generation_config`.
         """
         further = [t for t in eos_token_ids if t != eos_token_id]
         if eos_token_id is not None:

@@ -54,9 +54,9 @@ from mini_vllm.invariants import invariant
 class BlockHashToBlockMap:
     r"""From the name of a block to a block that carries it.
 
-    Nearly every name has one block, so the map is a plain dictionary; the rare duplicates wait in a
-    second one, in the order in which they came. Whoever asks gets the oldest.
-    Upstream: {up}`vllm/v1/core/block_pool.py#BlockHashToBlockMap`.
+    Nearly every name has one block, so the map is a plain dictionary; the rare duplicates wait in
+    a second one, in the order in which they came. Whoever asks gets the oldest. Upstream:
+    {up}`vllm/v1/core/block_pool.py#BlockHashToBlockMap`.
     """
 
     def __init__(self) -> None:
@@ -103,9 +103,9 @@ class BlockPool:
 
     `num_gpu_blocks` includes the null block. With `enable_caching` off no block ever gets a name,
     and the pool is a plain allocator. Knows nothing of requests: it counts holders, and who they
-    are is the {py:class}`~mini_vllm.core.kv_cache_manager.KVCacheManager`'s to know.
-    Upstream: {up}`vllm/v1/core/block_pool.py#BlockPool`, which also reports evictions as events and
-    keeps several groups of layers apart by a suffix on the name.
+    are is the {py:class}`~mini_vllm.core.kv_cache_manager.KVCacheManager`'s to know. Upstream:
+    {up}`vllm/v1/core/block_pool.py#BlockPool`, which also reports evictions as events and keeps
+    several groups of layers apart by a suffix on the name.
     """
 
     invariant_owner = "block_pool"
@@ -128,9 +128,9 @@ class BlockPool:
     def get_new_blocks(self, num_blocks: int) -> list[KVCacheBlock]:
         r"""Hand out the `num_blocks` oldest free blocks, each with `ref_cnt` 1.
 
-        A block that still had a name loses it here, and whatever it held can no longer be
-        found: this is the only eviction there is. Raises `ValueError` when fewer are free;
-        ask {py:meth}`get_num_free_blocks` before.
+        A block that still had a name loses it here, and whatever it held can no longer be found:
+        this is the only eviction there is. Raises `ValueError` when fewer are free; ask
+        {py:meth}`get_num_free_blocks` before.
         """
         blocks = self.free_block_queue.popleft_n(num_blocks)
         for block in blocks:
@@ -170,7 +170,8 @@ class BlockPool:
 
         These are the blocks of one request that have become full since the last call. They may be
         found from now on, *before* the model has filled them: a request admitted later in the same
-        step may share them, since a layer writes all keys and values of a step before it reads any.
+        step may share them, since a layer writes all keys and values of a step before it reads
+        any.
         """
         for index in range(start, end):
             block = blocks[index]

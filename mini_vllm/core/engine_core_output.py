@@ -21,9 +21,9 @@ from mini_vllm.core.request import FinishReason
 class EngineCoreOutput:
     r"""What one step did for one request.
 
-    `finish_reason` is `None` while the request goes on. `stop_reason` is the token id that
-    stopped it, if one did. `num_cached_tokens` comes with the first output of a request, and is
-    `None` in all later ones.
+    `finish_reason` is `None` while the request goes on. `stop_reason` is the token id that stopped
+    it, if one did. `num_cached_tokens` comes with the first output of a request, and is `None` in
+    all later ones.
     """
 
     request_id: str

@@ -20,8 +20,8 @@ from mini_vllm.sampling_params import SamplingParams
 class EngineCoreRequest:
     r"""A checked request: tokens, parameters with the end tokens filled in, arrival, priority.
 
-    `arrival_time` is in seconds of wall-clock time, taken when the front-end saw the request.
-    A lower `priority` goes first.
+    `arrival_time` is in seconds of wall-clock time, taken when the front-end saw the request. A
+    lower `priority` goes first.
     """
 
     request_id: str

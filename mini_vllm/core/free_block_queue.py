@@ -7,8 +7,8 @@ block at its head is the next to be overwritten, the block at its tail the last.
 
 The order is least recently used, and it costs nothing to keep: blocks leave at the head and come
 back at the tail. Within one request the last block comes back first, since the *beginning* of a
-prompt is what others are likely to share. Ten requests that start with the same instructions
-share block 0 of each, and their tails are of use to nobody else.
+prompt is what others are likely to share. Ten requests that start with the same instructions share
+block 0 of each, and their tails are of use to nobody else.
 
 ## Why not a deque
 
@@ -35,8 +35,8 @@ class KVCacheBlock:
 
     `block_id` is its place in the cache tensor, and never changes. `ref_cnt` counts the block
     tables that hold it. `block_hash` is its name in the prefix cache, present only while the block
-    is full and findable. The two links belong to the {py:class}`FreeBlockQueue`; a block outside it
-    points to itself, a ring of one. Upstream:
+    is full and findable. The two links belong to the {py:class}`FreeBlockQueue`; a block outside
+    it points to itself, a ring of one. Upstream:
     {up}`vllm/v1/core/kv_cache_utils.py#KVCacheBlock`.
     """
 

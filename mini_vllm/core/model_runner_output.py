@@ -5,8 +5,8 @@ does not reach the end of its prompt: such a request has a row of logits like an
 nothing may be drawn from it ({inv}`needs-sample`). With speculative decoding a list can hold
 several tokens; here it holds at most one, and nothing above relies on that.
 
-Plain Python all through. The runner brings its tokens to the host once, and after that nobody needs
-a tensor library to read them.
+Plain Python all through. The runner brings its tokens to the host once, and after that nobody
+needs a tensor library to read them.
 
 Upstream: {up}`vllm/v1/outputs.py#ModelRunnerOutput`, where log-probabilities travel as NumPy
 arrays over the whole batch ({up}`vllm/v1/outputs.py#LogprobsLists`) and are cut by request later.

@@ -6,15 +6,15 @@ two things: the block's own tokens, and the name of the block before it.
 $$h_0 = \mathrm{SHA256}(h_\mathrm{root},\ t_0 \dots t_{B-1}) \qquad
   h_i = \mathrm{SHA256}(h_{i-1},\ t_{iB} \dots t_{iB+B-1})$$
 
-Because of the chain, equal names mean equal tokens *from the first one on*. That is what makes
-the lookup right: the keys and values of a token depend on everything before it, so a block may be
+Because of the chain, equal names mean equal tokens *from the first one on*. That is what makes the
+lookup right: the keys and values of a token depend on everything before it, so a block may be
 shared only by a request that has the same tokens at the same positions. Hash the block's own
-tokens alone, and the sentence "The answer is" would be shared between two requests that reached
-it by different ways: fluent, and wrong.
+tokens alone, and the sentence "The answer is" would be shared between two requests that reached it
+by different ways: fluent, and wrong.
 
 The chain also makes the lookup short. If block 3 of a request is not in the cache, block 4 cannot
-be: its name contains a name that nobody has registered. So a lookup walks from the front and
-stops at the first miss.
+be: its name contains a name that nobody has registered. So a lookup walks from the front and stops
+at the first miss.
 
 Only full blocks have names. A block that is still filling up would need a new name with every
 token, and a request that shared it would write its own next token into it.
@@ -54,8 +54,8 @@ ROOT_HASH = hashlib.sha256(b"mini_vllm: the parent of a first block").digest()
 def hash_block_tokens(parent_hash: bytes, token_ids: Sequence[int]) -> bytes:
     r"""Name one full block: 32 bytes that depend on its tokens and on all before them.
 
-    `parent_hash` is the name of the block before, or {py:data}`ROOT_HASH` for the first.
-    Upstream: {up}`vllm/v1/core/kv_cache_utils.py#hash_block_tokens`.
+    `parent_hash` is the name of the block before, or {py:data}`ROOT_HASH` for the first. Upstream:
+    {up}`vllm/v1/core/kv_cache_utils.py#hash_block_tokens`.
     """
     return hashlib.sha256(parent_hash + struct.pack(f"<{len(token_ids)}q", *token_ids)).digest()
 

@@ -2,8 +2,8 @@ r"""What does the engine know about a request while it runs?
 
 Surprisingly little. A request is two counters. `num_tokens` is how many tokens it has, prompt and
 answer so far; `num_computed_tokens` is how many of those have been through the model, so that
-their keys and values lie in the cache. The second chases the first. A step moves it by as much
-as the budget allows; when it catches up, the model has seen everything, and the logits of the last
+their keys and values lie in the cache. The second chases the first. A step moves it by as much as
+the budget allows; when it catches up, the model has seen everything, and the logits of the last
 token say what comes next. One more token is drawn, the first counter moves by one, and the chase
 goes on.
 
@@ -17,17 +17,17 @@ Nothing else is needed to tell what a request is doing:
 | hit the prefix cache | `num_computed_tokens > 0` before its first step |
 | preempted | `num_computed_tokens` is 0 again, `num_tokens` has kept the answer so far |
 
-The last row is why preemption by recompute is so simple here. The tokens are kept and the
-computed counter is set back, so the request comes back as one with a long prompt. There is no
-code for "resuming".
+The last row is why preemption by recompute is so simple here. The tokens are kept and the computed
+counter is set back, so the request comes back as one with a long prompt. There is no code for
+"resuming".
 
 ## The life of a request
 
 The counters say where a request is in its work. Its *status* says which queue holds it.
 
 `WAITING` until the scheduler admits it; `RUNNING` while it holds blocks; `PREEMPTED` when its
-blocks were taken, and it waits again, at the head of the queue. Everything after `PREEMPTED` is
-an end, and being finished is tested by comparing integers
+blocks were taken, and it waits again, at the head of the queue. Everything after `PREEMPTED` is an
+end, and being finished is tested by comparing integers
 ({up}`vllm/v1/request.py#RequestStatus.is_finished@"return status > RequestStatus.PREEMPTED"`): the
 *order* of the enum is part of its meaning. A new waiting state goes before `PREEMPTED`, or the
 engine takes a waiting request for a finished one.
@@ -64,8 +64,8 @@ class FinishReason(enum.IntEnum):
 
     `str()` gives the word of the API. `STOP`: the model's own end, a stop token or a stop string.
     `LENGTH`: `max_tokens` or the model's limit. `ABORT`: the caller went away. `ERROR`: the
-    engine's fault. `REPETITION`: the answer went in circles.
-    Upstream: {up}`vllm/v1/engine/__init__.py#FinishReason`.
+    engine's fault. `REPETITION`: the answer went in circles. Upstream:
+    {up}`vllm/v1/engine/__init__.py#FinishReason`.
     """
 
     STOP = 0
@@ -81,8 +81,8 @@ class FinishReason(enum.IntEnum):
 class RequestStatus(enum.IntEnum):
     r"""Which queue holds a request, or how it ended.
 
-    Everything above `PREEMPTED` is an end, so the order matters.
-    Upstream: {up}`vllm/v1/request.py#RequestStatus`.
+    Everything above `PREEMPTED` is an end, so the order matters. Upstream:
+    {up}`vllm/v1/request.py#RequestStatus`.
     """
 
     WAITING = enum.auto()

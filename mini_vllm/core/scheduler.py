@@ -49,8 +49,8 @@ have been given tokens in this very step. Then it must be taken out of the step 
 go back to the budget, and the position in the list moves down by one
 ({up}`vllm/v1/core/sched/scheduler.py#Scheduler.schedule@"token_budget += "`).
 
-After any preemption no waiting request is admitted in that step. The pool has just proved to be too
-small for those that run already; whoever came in would be the next victim.
+After any preemption no waiting request is admitted in that step. The pool has just proved to be
+too small for those that run already; whoever came in would be the next victim.
 
 ## The counter moves before the model runs
 
@@ -130,8 +130,8 @@ class Scheduler:
     {py:class}`~mini_vllm.core.kv_cache_manager.KVCacheManager`. Knows no model and no text; drive
     it by hand with {py:meth}`add_request`, {py:meth}`schedule` and {py:meth}`update_from_output`.
 
-    `num_gpu_blocks` is the pool's size, null block included; it overrides the config's.
-    Upstream: {up}`vllm/v1/core/sched/scheduler.py#Scheduler`.
+    `num_gpu_blocks` is the pool's size, null block included; it overrides the config's. Upstream:
+    {up}`vllm/v1/core/sched/scheduler.py#Scheduler`.
     """
 
     invariant_owner = scheduler_invariants.OWNER
@@ -221,8 +221,8 @@ class Scheduler:
 
         Running requests first, then waiting ones, all from one budget. Returns the orders for the
         model runner, with `num_computed_tokens` as they are *before* the step; afterwards each
-        request's counter stands where the step will leave it.
-        Upstream: {up}`vllm/v1/core/sched/scheduler.py#Scheduler.schedule`.
+        request's counter stands where the step will leave it. Upstream:
+        {up}`vllm/v1/core/sched/scheduler.py#Scheduler.schedule`.
         """
         plan = StepPlan(self.max_num_scheduled_tokens)
         self._schedule_running(plan)
@@ -379,9 +379,9 @@ class Scheduler:
         r"""Take in the tokens that were drawn; return the news of each request that has any.
 
         Appends each token, asks whether the request ends with it, and gives the blocks of those
-        that did back. A request that was aborted while the model ran is passed over. Only what grew
-        has a message: a prompt chunk has none.
-        Upstream: {up}`vllm/v1/core/sched/scheduler.py#Scheduler.update_from_output`.
+        that did back. A request that was aborted while the model ran is passed over. Only what
+        grew has a message: a prompt chunk has none. Upstream:
+        {up}`vllm/v1/core/sched/scheduler.py#Scheduler.update_from_output`.
         """
         outputs: list[EngineCoreOutput] = []
         stopped: set[Request] = set()

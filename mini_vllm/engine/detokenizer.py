@@ -20,8 +20,8 @@ spellings, one token or three. So it is looked for here, after decoding, and thr
 A token or two may be drawn in vain.
 
 *Text that was shown cannot be taken back.* If "END" stops the answer and "EN" has just been
-decoded, a stream must not show it yet. So, while a request runs, the last
-`max(len(stop)) - 1` characters are held back, and the end lets them out
+decoded, a stream must not show it yet. So, while a request runs, the last `max(len(stop)) - 1`
+characters are held back, and the end lets them out
 ({up}`vllm/v1/engine/detokenizer.py#BaseIncrementalDetokenizer.get_next_output_text`).
 
 *Tokens and text disagree.* The text is cut at the stop string; the tokens are not, for they were

@@ -106,8 +106,8 @@ class ScriptedModelRunner:
     its own. `block_size` must be the engine's, in tokens. `num_gpu_blocks` is what it claims to
     have room for.
 
-    `check_cache=False` skips the cache and its checks, for measuring the engine alone.
-    The real one is `mini_vllm.worker.model_runner.ModelRunner`; upstream:
+    `check_cache=False` skips the cache and its checks, for measuring the engine alone. The real
+    one is `mini_vllm.worker.model_runner.ModelRunner`; upstream:
     {up}`vllm/v1/worker/gpu_model_runner.py#GPUModelRunner`.
     """
 
