@@ -216,8 +216,8 @@ class EngineConfig:
 
     `device` and `attention_backend` are names, or `"auto"` to let the platform choose; the torch
     floors know which names exist. The two `max_model_len` must agree: one is what the model was
-    made for, the other is where the scheduler stops. Upstream:
-    {up}`vllm/config/vllm.py#VllmConfig`.
+    made for, the other is where the scheduler stops.
+    Upstream: {up}`vllm/config/vllm.py#VllmConfig`.
     """
 
     model_config: ModelConfig

@@ -38,7 +38,8 @@ class RequestMetrics:
 
     `arrival_time` is wall-clock time; the `_ts` values come from the monotonic clock and only
     their differences mean something. `first_token_latency` is the time to first token as the
-    front-end saw it. Upstream: {up}`vllm/v1/metrics/stats.py#RequestStateStats`.
+    front-end saw it.
+    Upstream: {up}`vllm/v1/metrics/stats.py#RequestStateStats`.
     """
 
     arrival_time: float
@@ -76,7 +77,8 @@ class RequestOutput:
     r"""What is known of one request after a step, or at its end.
 
     `num_cached_tokens` is how many of the prompt's tokens came out of the prefix cache and were
-    not computed. Upstream: {up}`vllm/outputs.py#RequestOutput`.
+    not computed.
+    Upstream: {up}`vllm/outputs.py#RequestOutput`.
     """
 
     request_id: str

@@ -52,8 +52,8 @@ class RepetitionDetectionParams:
     r"""When does an answer that repeats itself count as finished?
 
     The last `min_count` repetitions of one pattern, of `min_pattern_size` to `max_pattern_size`
-    tokens, end the request with finish reason `repetition`. Upstream:
-    {up}`vllm/sampling_params.py#RepetitionDetectionParams`.
+    tokens, end the request with finish reason `repetition`.
+    Upstream: {up}`vllm/sampling_params.py#RepetitionDetectionParams`.
     """
 
     max_pattern_size: int = 0
@@ -95,8 +95,8 @@ class SamplingParams:
     `output_kind` says what each output of a stream holds.
 
     Raises {py:class}`~mini_vllm.errors.RequestError` for a value out of range, and for one that
-    only the real engine can honour: `n` above 1, `prompt_logprobs`. Upstream:
-    {up}`vllm/sampling_params.py#SamplingParams`.
+    only the real engine can honour: `n` above 1, `prompt_logprobs`.
+    Upstream: {up}`vllm/sampling_params.py#SamplingParams`.
     """
 
     n: int = 1
@@ -168,8 +168,8 @@ class SamplingParams:
         stop never matches, while all of them still go to `all_stop_token_ids`. A user who lists
         the same id in `stop_token_ids` is therefore stopped by it even under `ignore_eos`.
 
-        Changes this object: call it on a {py:meth}`clone`. Upstream:
-        {up}`vllm/sampling_params.py#SamplingParams.update_from_generation_config`.
+        Changes this object: call it on a {py:meth}`clone`.
+        Upstream: {up}`vllm/sampling_params.py#SamplingParams.update_from_generation_config`.
         """
         further = [t for t in eos_token_ids if t != eos_token_id]
         if eos_token_id is not None:

@@ -55,8 +55,8 @@ class BlockHashToBlockMap:
     r"""From the name of a block to a block that carries it.
 
     Nearly every name has one block, so the map is a plain dictionary; the rare duplicates wait in
-    a second one, in the order in which they came. Whoever asks gets the oldest. Upstream:
-    {up}`vllm/v1/core/block_pool.py#BlockHashToBlockMap`.
+    a second one, in the order in which they came. Whoever asks gets the oldest.
+    Upstream: {up}`vllm/v1/core/block_pool.py#BlockHashToBlockMap`.
     """
 
     def __init__(self) -> None:

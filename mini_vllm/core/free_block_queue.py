@@ -36,8 +36,8 @@ class KVCacheBlock:
     `block_id` is its place in the cache tensor, and never changes. `ref_cnt` counts the block
     tables that hold it. `block_hash` is its name in the prefix cache, present only while the block
     is full and findable. The two links belong to the {py:class}`FreeBlockQueue`; a block outside
-    it points to itself, a ring of one. Upstream:
-    {up}`vllm/v1/core/kv_cache_utils.py#KVCacheBlock`.
+    it points to itself, a ring of one.
+    Upstream: {up}`vllm/v1/core/kv_cache_utils.py#KVCacheBlock`.
     """
 
     block_id: int
@@ -65,7 +65,8 @@ class FreeBlockQueue:
 
     Every operation is $O(1)$ for each block it moves. Does not touch counts or names: a block in
     here stays findable until it is handed out again, and {inv}`free-iff-unreferenced` is the
-    pool's to keep. Upstream: {up}`vllm/v1/core/kv_cache_utils.py#FreeKVCacheBlockQueue`.
+    pool's to keep.
+    Upstream: {up}`vllm/v1/core/kv_cache_utils.py#FreeKVCacheBlockQueue`.
     """
 
     __slots__ = ("_sentinel", "num_free_blocks")

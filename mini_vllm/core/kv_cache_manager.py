@@ -65,8 +65,8 @@ class KVCacheManager:
 
     `num_gpu_blocks` includes the null block; `max_model_len` is in tokens. With `enable_caching`
     off, every lookup misses and nothing is ever named. A request is known here from its first
-    {py:meth}`allocate_slots` until {py:meth}`free`: waiting requests hold nothing. Upstream:
-    {up}`vllm/v1/core/kv_cache_manager.py#KVCacheManager`.
+    {py:meth}`allocate_slots` until {py:meth}`free`: waiting requests hold nothing.
+    Upstream: {up}`vllm/v1/core/kv_cache_manager.py#KVCacheManager`.
     """
 
     invariant_owner = "kv_cache_manager"

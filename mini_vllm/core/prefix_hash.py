@@ -1,6 +1,6 @@
 r"""How can two requests find out that they begin alike, without comparing their tokens?
 
-By comparing names. Every *full* block of tokens gets a name of 32 bytes, and the name is made of
+By comparing names. Every *full* block of tokens gets a name, a SHA-256 digest, and it is made of
 two things: the block's own tokens, and the name of the block before it.
 
 $$h_0 = \mathrm{SHA256}(h_\mathrm{root},\ t_0 \dots t_{B-1}) \qquad
@@ -21,8 +21,8 @@ token, and a request that shared it would write its own next token into it.
 
 ## What is in the tuple
 
-A name is a 256-bit digest of bytes that say one thing only: 32 bytes of parent, then eight bytes a
-token. Nothing is ambiguous, since both widths are fixed. A short or weak hash would be a bug that
+A name is the digest of bytes that say one thing only: the parent's name, then eight bytes a token.
+Nothing is ambiguous, since both widths are fixed. A short or weak hash would be a bug that
 serves one user's keys and values to another, once in a long while.
 
 Upstream hashes the same pair and a third thing, the *extra keys*
@@ -52,10 +52,10 @@ ROOT_HASH = hashlib.sha256(b"mini_vllm: the parent of a first block").digest()
 
 
 def hash_block_tokens(parent_hash: bytes, token_ids: Sequence[int]) -> bytes:
-    r"""Name one full block: 32 bytes that depend on its tokens and on all before them.
+    r"""Name one full block by a digest of its tokens and of all before them.
 
-    `parent_hash` is the name of the block before, or {py:data}`ROOT_HASH` for the first. Upstream:
-    {up}`vllm/v1/core/kv_cache_utils.py#hash_block_tokens`.
+    `parent_hash` is the name of the block before, or {py:data}`ROOT_HASH` for the first.
+    Upstream: {up}`vllm/v1/core/kv_cache_utils.py#hash_block_tokens`.
     """
     return hashlib.sha256(parent_hash + struct.pack(f"<{len(token_ids)}q", *token_ids)).digest()
 

@@ -14,7 +14,7 @@ Nothing else is needed to tell what a request is doing:
 | waiting for its turn | `num_computed_tokens == 0` |
 | in prefill, not done | `num_tokens - num_computed_tokens > 1` |
 | decoding | `num_tokens - num_computed_tokens == 1` |
-| hit the prefix cache | `num_computed_tokens > 0` before its first step |
+| hit the prefix cache | `num_computed_tokens > 0` when it is admitted |
 | preempted | `num_computed_tokens` is 0 again, `num_tokens` has kept the answer so far |
 
 The last row is why preemption by recompute is so simple here. The tokens are kept and the computed
@@ -64,8 +64,8 @@ class FinishReason(enum.IntEnum):
 
     `str()` gives the word of the API. `STOP`: the model's own end, a stop token or a stop string.
     `LENGTH`: `max_tokens` or the model's limit. `ABORT`: the caller went away. `ERROR`: the
-    engine's fault. `REPETITION`: the answer went in circles. Upstream:
-    {up}`vllm/v1/engine/__init__.py#FinishReason`.
+    engine's fault. `REPETITION`: the answer went in circles.
+    Upstream: {up}`vllm/v1/engine/__init__.py#FinishReason`.
     """
 
     STOP = 0
@@ -81,8 +81,8 @@ class FinishReason(enum.IntEnum):
 class RequestStatus(enum.IntEnum):
     r"""Which queue holds a request, or how it ended.
 
-    Everything above `PREEMPTED` is an end, so the order matters. Upstream:
-    {up}`vllm/v1/request.py#RequestStatus`.
+    Everything above `PREEMPTED` is an end, so the order matters.
+    Upstream: {up}`vllm/v1/request.py#RequestStatus`.
     """
 
     WAITING = enum.auto()

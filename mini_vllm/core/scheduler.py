@@ -1,7 +1,7 @@
 r"""Who runs in the next step, and how far?
 
-A step of the model costs nearly the same for one token as for a hundred, because most of its time
-goes into reading the weights. So a server does not run one request at a time, nor does it wait
+On a GPU a step of the model costs nearly the same for one token as for a hundred, because most of
+its time goes into reading the weights. So a server does not run one request at a time, nor does it wait
 until a batch is full. Before *every* step it asks anew who is there, and gives each a number of
 tokens. That is continuous batching: the batch is decided per step, and a request joins when there
 is room and leaves when it is done, without the others noticing.
@@ -27,8 +27,9 @@ the next step. A *mixed batch* is what it does when some requests say 1 and one 
 The requests that run already are asked before those that wait. Each of them holds memory and has a
 reader who waits for its next token; a new one has neither. So decodes take their one token each
 from the top of the budget, and prompts get what is left. Turn this round, prompts first, and a
-steady stream of arrivals stops every answer that is under way: one small engine was measured to
-give a decoding request no token in forty steps.
+steady stream of arrivals stops every answer that is under way. That bug has been reported
+([nano-vllm, issue 73](https://github.com/GeeeekExplorer/nano-vllm/issues/73)), and a test keeps it
+out of here.
 
 Then the waiting ones, in the queue's order, until the budget is spent, or `max_num_seqs` run, or
 one does not fit. At the first that does not fit, admission stops for this step. A smaller one
@@ -130,8 +131,8 @@ class Scheduler:
     {py:class}`~mini_vllm.core.kv_cache_manager.KVCacheManager`. Knows no model and no text; drive
     it by hand with {py:meth}`add_request`, {py:meth}`schedule` and {py:meth}`update_from_output`.
 
-    `num_gpu_blocks` is the pool's size, null block included; it overrides the config's. Upstream:
-    {up}`vllm/v1/core/sched/scheduler.py#Scheduler`.
+    `num_gpu_blocks` is the pool's size, null block included; it overrides the config's.
+    Upstream: {up}`vllm/v1/core/sched/scheduler.py#Scheduler`.
     """
 
     invariant_owner = scheduler_invariants.OWNER
@@ -221,8 +222,8 @@ class Scheduler:
 
         Running requests first, then waiting ones, all from one budget. Returns the orders for the
         model runner, with `num_computed_tokens` as they are *before* the step; afterwards each
-        request's counter stands where the step will leave it. Upstream:
-        {up}`vllm/v1/core/sched/scheduler.py#Scheduler.schedule`.
+        request's counter stands where the step will leave it.
+        Upstream: {up}`vllm/v1/core/sched/scheduler.py#Scheduler.schedule`.
         """
         plan = StepPlan(self.max_num_scheduled_tokens)
         self._schedule_running(plan)
@@ -380,8 +381,8 @@ class Scheduler:
 
         Appends each token, asks whether the request ends with it, and gives the blocks of those
         that did back. A request that was aborted while the model ran is passed over. Only what
-        grew has a message: a prompt chunk has none. Upstream:
-        {up}`vllm/v1/core/sched/scheduler.py#Scheduler.update_from_output`.
+        grew has a message: a prompt chunk has none.
+        Upstream: {up}`vllm/v1/core/sched/scheduler.py#Scheduler.update_from_output`.
         """
         outputs: list[EngineCoreOutput] = []
         stopped: set[Request] = set()
@@ -430,8 +431,8 @@ class Scheduler:
 
         For a client that went away, or a stop string that was found in the text. Unknown and
         finished ids are passed over: between a client's decision and this call the request may
-        have ended by itself. Upstream:
-        {up}`vllm/v1/core/sched/scheduler.py#Scheduler.finish_requests`.
+        have ended by itself.
+        Upstream: {up}`vllm/v1/core/sched/scheduler.py#Scheduler.finish_requests`.
         """
         if not RequestStatus.is_finished(finished_status):
             raise ValueError(f"{finished_status} does not end a request")

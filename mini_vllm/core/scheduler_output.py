@@ -29,8 +29,8 @@ class NewRequestData:
     r"""All about a request that the runner meets for the first time.
 
     `num_computed_tokens` is not always 0: it counts what the prefix cache already holds, and
-    `block_ids` begins with the blocks that hold it. Upstream:
-    {up}`vllm/v1/core/sched/output.py#NewRequestData`.
+    `block_ids` begins with the blocks that hold it.
+    Upstream: {up}`vllm/v1/core/sched/output.py#NewRequestData`.
     """
 
     req_id: str
@@ -90,7 +90,8 @@ class SchedulerOutput:
     and this one, `preempted_req_ids` in the making of this one.
 
     A step may schedule nothing: when the last request has just ended, an empty step still carries
-    its id to the runner. Upstream: {up}`vllm/v1/core/sched/output.py#SchedulerOutput`.
+    its id to the runner.
+    Upstream: {up}`vllm/v1/core/sched/output.py#SchedulerOutput`.
     """
 
     scheduled_new_reqs: list[NewRequestData]

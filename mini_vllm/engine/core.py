@@ -3,10 +3,10 @@ r"""What happens in one step?
 Four things, and the method that does them fits on a screen:
 
 1. **schedule**: the {py:class}`~mini_vllm.core.scheduler.Scheduler` decides who runs and how far,
-   and writes it down as orders; 2. **execute**: the model computes keys, values and logits for
-   exactly those tokens; 3. **sample**: one token is drawn for each request whose last token was
-   among them; 4. **update**: the scheduler appends those tokens, asks who is done, and takes their
-   memory back.
+   and writes it down as orders;
+2. **execute**: the model computes keys, values and logits for exactly those tokens;
+3. **sample**: one token is drawn for each request whose last token was among them;
+4. **update**: the scheduler appends those tokens, asks who is done, and takes their memory back.
 
 Then it begins again, with whoever is there. Requests arrive and leave between two steps, never
 inside one, and that is the whole of continuous batching as seen from here. How a batch is put
@@ -59,8 +59,8 @@ class EngineCore:
     r"""The inner loop: a scheduler, an executor, and the step that ties them together.
 
     Speaks token ids only. Building one sizes the cache and makes it. `aborts_queue` may be
-    appended to from any thread; everything else belongs to one. Upstream:
-    {up}`vllm/v1/engine/core.py#EngineCore`.
+    appended to from any thread; everything else belongs to one.
+    Upstream: {up}`vllm/v1/engine/core.py#EngineCore`.
     """
 
     def __init__(self, config: EngineConfig, executor: Executor) -> None:

@@ -56,8 +56,8 @@ class ModelRunnerLike(Protocol):
 class Executor:
     r"""One model runner, in this process.
 
-    Without `model_runner` the real one is built, and torch is loaded, here and now. Upstream:
-    {up}`vllm/v1/executor/uniproc_executor.py#UniProcExecutor`.
+    Without `model_runner` the real one is built, and torch is loaded, here and now.
+    Upstream: {up}`vllm/v1/executor/uniproc_executor.py#UniProcExecutor`.
     """
 
     def __init__(self, config: EngineConfig, model_runner: ModelRunnerLike | None = None) -> None:

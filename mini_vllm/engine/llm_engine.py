@@ -4,12 +4,12 @@ A request goes in as text and comes out as text, and on the way it changes form 
 
 1. The caller has a prompt and {py:class}`~mini_vllm.sampling_params.SamplingParams`.
 2. The {py:mod}`~mini_vllm.engine.input_processor` checks them, turns text into tokens, and makes an
-   {py:class}`~mini_vllm.core.engine_core_request.EngineCoreRequest`: from here on it is valid. 3.
-   The {py:class}`~mini_vllm.engine.core.EngineCore` makes a
-   {py:class}`~mini_vllm.core.request.Request` of it: two counters, and a queue to wait in. 4. Each
-   step in which it draws a token, the scheduler writes an
-   {py:class}`~mini_vllm.core.engine_core_output.EngineCoreOutput`: the news of that step. 5. The
-   {py:mod}`~mini_vllm.engine.output_processor` adds the news to what it keeps and makes a
+   {py:class}`~mini_vllm.core.engine_core_request.EngineCoreRequest`: from here on it is valid.
+3. The {py:class}`~mini_vllm.engine.core.EngineCore` makes a
+   {py:class}`~mini_vllm.core.request.Request` of it: two counters, and a queue to wait in.
+4. In each step in which it draws a token, the scheduler writes an
+   {py:class}`~mini_vllm.core.engine_core_output.EngineCoreOutput`: the news of that step.
+5. The {py:mod}`~mini_vllm.engine.output_processor` adds the news to what it keeps and makes a
    {py:class}`~mini_vllm.outputs.RequestOutput`: text again.
 
 {py:class}`LLMEngine` owns the three and keeps them in step. Its own {py:meth}`~LLMEngine.step` is
@@ -48,7 +48,8 @@ class LLMEngine:
     {py:meth}`has_unfinished_requests`. Nothing happens on its own: there is no thread.
 
     `executor` defaults to one with the real model. `tokenizer` defaults to the checkpoint's,
-    unless the config says to skip it. Upstream: {up}`vllm/v1/engine/llm_engine.py#LLMEngine`.
+    unless the config says to skip it.
+    Upstream: {up}`vllm/v1/engine/llm_engine.py#LLMEngine`.
     """
 
     def __init__(
