@@ -99,9 +99,8 @@ toc_object_entries = False
 # ---- notebooks --------------------------------------------------------------------------------
 nb_execution_mode = "cache"
 nb_execution_timeout = 180
-nb_execution_raise_on_error = (
-    False  # a failure is a warning, so an error under -W, and all of them are seen
-)
+# A failing cell is a warning: fatal under -W, and only after all were tried.
+nb_execution_raise_on_error = False
 nb_execution_show_tb = True
 nb_merge_streams = True
 nb_number_source_lines = False

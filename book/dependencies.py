@@ -31,7 +31,7 @@ _CELL = re.compile(
     r"^(?P<fence>`{3,}|:{3,})\{code-cell\}[^\n]*\n(?P<body>.*?)^(?P=fence)[`:]*[ \t]*$",
     re.MULTILINE | re.DOTALL,
 )
-_OPTION_BLOCK = re.compile(r"\A(?:---\n.*?^---\n|(?::[\w-]+:.*\n)+)", re.DOTALL | re.MULTILINE)
+_OPTION_BLOCK = re.compile(r"\A(?:---\n.*?^---\n|(?::[\w-]+:[^\n]*\n)+)", re.DOTALL | re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---\n(?P<yaml>.*?)^---\n", re.DOTALL | re.MULTILINE)
 _MAGIC = re.compile(r"^\s*[%!]")
 _LOOKS_AT_SOURCE = {"inspect", "ast", "linecache"}

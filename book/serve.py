@@ -46,7 +46,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def complete(folder: Path) -> bool:
-    """Whether a build of this folder has ever ended well; it is served while the next one runs."""
+    """Whether a build of this folder ever ended well: it is served while the next one runs."""
     return (folder / ".complete").exists()
 
 
@@ -82,9 +82,8 @@ def run(command: list[str], title: str) -> int:
         text=True,
         errors="replace",
     )
-    assert process.stdout is not None  # noqa: S101 - for the type checker; PIPE was asked for
     shown = ""
-    for raw in process.stdout:
+    for raw in process.stdout or ():
         line = raw.rstrip().split("\r")[-1]
         if not line or "[IPKernelApp]" in line:
             continue

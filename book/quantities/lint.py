@@ -215,8 +215,8 @@ def main(arguments: list[str]) -> int:
         print(finding)
     if findings:
         print(
-            f"\n{len(findings)} typed numbers. Compute them with {{qty}}, mark an input of the text "
-            "with {given}, or cite where they come from in the same paragraph."
+            f"\n{len(findings)} typed numbers. Compute them with {{qty}}, mark an input of the "
+            "text with {given}, or cite where they come from in the same paragraph."
         )
         return 1
     print(f"{len(paths)} files: every number with a unit is computed, given, cited or shown")

@@ -66,7 +66,19 @@ def _collect(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
     return sorted(askers & env.found_docs) if changed else []
 
 
+def _forget_first(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Forget all pages that are about to be read before the first of them is.
+
+    Sphinx forgets each page just before it reads it. An object, or a question, that moved to a
+    page which comes earlier in the alphabet would be a duplicate of its own old self.
+    """
+    for docname in docnames:
+        for domain in env.domains.sorted():
+            domain.clear_doc(docname)
+
+
 def connect_homes(app: Sphinx) -> None:
     """Scan before Sphinx decides which pages are out of date."""
     app.add_config_value("weave_roots", [], "env", types=frozenset({list, tuple}))
     app.connect("env-get-outdated", _collect)
+    app.connect("env-before-read-docs", _forget_first)

@@ -1,0 +1,1 @@
+r"""A package of two modules, to try the weaving on."""

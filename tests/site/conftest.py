@@ -1,0 +1,155 @@
+"""The built book on loopback, and a headless Chromium in front of it."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HTML = ROOT / "_build" / "html"
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Address of the built book."""
+    if not (HTML / "index.html").is_file():
+        pytest.skip("the book is not built: python book/serve.py --build-only")
+    handler = functools.partial(Quiet, directory=str(HTML))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """One Chromium for all tests; `CHROMIUM` names the program."""
+    program = (
+        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    )
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        )
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Watched:
+    """A tab, and what went wrong in it."""
+
+    page: object
+    address: str
+    foreign: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def open(self, name: str) -> object:
+        """Go to a page of the book."""
+        self.page.goto(self.address + name, wait_until="load")
+        return self.page
+
+    def open_first(self, part: str) -> object:
+        """Go to the first page whose path has `part` in it; skip where the build has none."""
+        return self.open(find_page(part))
+
+
+@pytest.fixture
+def tab(browser, address) -> Iterator[Watched]:
+    """A fresh tab of its own profile, 1440 wide, in the light."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
+    watched = Watched(context.new_page(), address)
+    watched.page.on(
+        "request",
+        lambda r: (
+            None if r.url.startswith((address, "data:", "blob:")) else watched.foreign.append(r.url)
+        ),
+    )
+    watched.page.on(
+        "console",
+        lambda m: watched.errors.append(m.text) if m.type in {"error", "warning"} else None,
+    )
+    watched.page.on("pageerror", lambda e: watched.errors.append(str(e)))
+    watched.page.on("requestfailed", lambda r: watched.errors.append(f"failed: {r.url}"))
+    yield watched
+    context.close()
+
+
+def find_page(part: str) -> str:
+    """A page whose path has `part` in it."""
+    found = next((p for p in all_pages() if part in f"/{p}"), None)
+    if found is None:
+        pytest.skip(f"no page {part} in this build")
+    return found
+
+
+@pytest.fixture
+def first_page():
+    """The function that finds a page by a part of its path."""
+    return find_page
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`any_page` stands for every page of the build, `page_type` for one of each kind."""
+    if "any_page" in metafunc.fixturenames:
+        metafunc.parametrize("any_page", all_pages())
+    if "page_type" in metafunc.fixturenames:
+        metafunc.parametrize("page_type", page_types())
+
+
+def all_pages() -> list[str]:
+    """Every HTML page of the built book."""
+    if not HTML.is_dir():
+        return ["index.html"]
+    found = sorted(
+        p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts
+    )
+    return found or ["index.html"]
+
+
+def page_types() -> list[str]:
+    """One page of each kind: the tests that drive the browser for long look at these."""
+    wanted = [
+        "index.html",
+        "/00-guide.html",
+        "/01-deep-dive.html",
+        "/02-mini-build.html",
+        "/EXERCISES.html",
+        "/INTERVIEW.html",
+        "/CHEATSHEET.html",
+        "labs/README",
+        "lab-",
+        "reference/engine.html",
+        "reference/invariants.html",
+        "reference/anchors.html",
+        "book/model/index.html",
+        "genindex.html",
+        "search.html",
+    ]
+    pages = all_pages()
+    chosen = []
+    for want in wanted:
+        match = next((p for p in pages if want in f"/{p}" and p not in chosen), None)
+        if match:
+            chosen.append(match)
+    return chosen
