@@ -8,8 +8,8 @@ machine can run, and the places in vLLM that rely on it or assert it.
 
 The registry owns no state and no predicates. Whoever owns the state registers the predicate beside
 it: {py:mod}`mini_vllm.core.block_pool` says what is true of blocks,
-{py:mod}`mini_vllm.core.scheduler` what is true of requests. A predicate is a generator of
-problems; an invariant that holds yields nothing.
+{py:mod}`mini_vllm.core.scheduler_invariants` what is true of requests. A predicate is a generator
+of problems; an invariant that holds yields nothing.
 
 ```python
 @invariant("free-iff-unreferenced", "A block is free iff ...", phase=2, owner="block_pool")

@@ -1,10 +1,10 @@
 r"""Who runs in the next step, and how far?
 
 On a GPU a step of the model costs nearly the same for one token as for a hundred, because most of
-its time goes into reading the weights. So a server does not run one request at a time, nor does it wait
-until a batch is full. Before *every* step it asks anew who is there, and gives each a number of
-tokens. That is continuous batching: the batch is decided per step, and a request joins when there
-is room and leaves when it is done, without the others noticing.
+its time goes into reading the weights. So a server does not run one request at a time, nor does it
+wait until a batch is full. Before *every* step it asks anew who is there, and gives each a number
+of tokens. That is continuous batching: the batch is decided per step, and a request joins when
+there is room and leaves when it is done, without the others noticing.
 
 ## One rule for prompts and answers
 

@@ -19,8 +19,9 @@ is API.
 
 Two stops are not on this ladder. A *stop string* is found in text, and the text is made by the
 {py:mod}`detokenizer <mini_vllm.engine.detokenizer>`, in vLLM in another process than this code.
-The hit comes back as an abort, and the engine may have drawn a token or two in vain. And an
-*abort* ends a request from outside, at any time, with no question asked.
+The hit comes back as an abort; where the next step is already under way, as on a GPU, a token or
+two are drawn in vain. And an *abort* ends a request from outside, at any time, with no question
+asked.
 
 ## How `ignore_eos` works
 
@@ -35,9 +36,9 @@ not.
 At the pin, rung 1 is a gate in front of *everything*: below `min_tokens` the function returns
 before it asks about length
 ({up}`vllm/v1/core/sched/utils.py#check_stop@"< sampling_params.min_tokens"`). Take
-`max_model_len=32`, a prompt of {given}`20 tokens`, `min_tokens=50`. The twelfth token fills the model's 32
-positions, and the ladder says "go on". In the next step the scheduler may move the request at most
-to position 31
+`max_model_len=32`, a prompt of {given}`20 tokens`, `min_tokens=50`. The twelfth token fills the
+model's 32 positions, and the ladder says "go on". In the next step the scheduler may move the
+request at most to position 31
 ({up}`vllm/v1/core/sched/scheduler.py#Scheduler.schedule@"self.max_model_len - 1 -"`), where it
 already is: it schedules nothing. The request is `RUNNING`, holds its blocks, is asked in every
 step, and never ends.
@@ -60,8 +61,8 @@ def check_stop(request: Request, max_model_len: int) -> bool:
     r"""Ask the five questions about the last token; return whether the request ended with it.
 
     On a yes, sets `request.status` and, on rungs 3 and 5, `request.stop_reason`; changes nothing
-    else. Call it once after each token, before the next is appended.
-    Upstream: {up}`vllm/v1/core/sched/utils.py#check_stop`.
+    else. Call it once after each token, before the next is appended. Upstream:
+    {up}`vllm/v1/core/sched/utils.py#check_stop`.
     """
     params = request.sampling_params
     output_token_ids = request.output_token_ids
@@ -98,8 +99,8 @@ def check_sequence_repetition(token_ids: Sequence[int], params: RepetitionDetect
     r"""Whether the end of `token_ids` is one pattern, `min_count` times in a row.
 
     Tries every pattern length from `min_pattern_size` (at least 1) to `max_pattern_size`, the
-    shortest first. Off while `max_pattern_size` is 0.
-    Upstream: {up}`vllm/v1/core/sched/utils.py#check_sequence_repetition`.
+    shortest first. Off while `max_pattern_size` is 0. Upstream:
+    {up}`vllm/v1/core/sched/utils.py#check_sequence_repetition`.
     """
     if params.max_pattern_size <= 0 or params.min_count < 2:
         return False

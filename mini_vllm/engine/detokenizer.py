@@ -16,8 +16,8 @@ then moves on, so each token costs the decoding of about ten.
 The engine core knows tokens. `stop=["\n\n"]` is about text, and one string may arrive in many
 spellings, one token or three. So it is looked for here, after decoding, and three things follow.
 
-*The core does not know.* It has scheduled the request as ever, and learns of the end by an abort.
-A token or two may be drawn in vain.
+*The core does not know.* It learns of the end by an abort. Here the abort comes before the next
+step; in vLLM the next step may be under way by then, and a token or two are drawn in vain.
 
 *Text that was shown cannot be taken back.* If "END" stops the answer and "EN" has just been
 decoded, a stream must not show it yet. So, while a request runs, the last `max(len(stop)) - 1`

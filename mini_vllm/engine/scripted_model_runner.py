@@ -3,18 +3,18 @@ r"""How can you test an engine without a model?
 Give it a model whose answers you have written down. A script is one list of tokens per request; at
 the place where a real runner would multiply matrices, this one looks up what comes next. Every
 decision of the engine is then real, the answer is known beforehand, no torch is loaded, and a
-thousand steps take milliseconds.
+thousand steps take a fraction of a second.
 
-It is a stand-in for the *runner*, not for its interface: it takes the same orders, keeps the same
-rows, and is caught by the same mistakes. A model that is asked about a token it was never told
-raises here as it would read rubbish there.
+Only the arithmetic is missing. It takes the same orders as the real runner, learns of requests
+from nothing else, and keeps the same rows and block tables. An order that would make the real one
+read rubbish makes this one raise.
 
 ## A cache that notices
 
 The keys and values of a token depend on that token and on all before it. So this runner stores, in
 the slot that the block table names, a *fingerprint* of the whole prefix: a hash of the previous
-slot's fingerprint and the token. Computing position `p` reads the slot of position `p - 1`
-*through the block table*, just as attention does. If a block was given to two requests, freed too
+prefix's fingerprint and the token. Then it looks back *through the block table*, as attention
+does, at a slot in every block of the request. If a block was given to two requests, freed too
 early, shared under a wrong name, or the table is stale, the fingerprints disagree and the runner
 raises {py:class}`~mini_vllm.errors.InvariantError` naming the request, the position and the block.
 A real model would have answered, fluently.
@@ -27,9 +27,9 @@ this very step.
 
 {py:meth}`ScriptedModelRunner.forward` returns a row of logits for every request that ran, prompt
 chunks included, as upstream's runner does. What does the row of a half-read prompt say? The next
-token of the prompt: a perfect language model knows it. Draw from that row, and a prompt of
-`1 2 3 4` cut after 2 continues with 3, then computes 3 and 4 as well. The output is shifted,
-plausible and wrong; {inv}`needs-sample` is the rule that forbids it.
+token of the prompt: a perfect language model knows it. Draw from that row, and a prompt `1 2 3 4`
+that was cut after 2 begins its answer with a 3 of its own. The answer is shifted, plausible and
+wrong; {inv}`needs-sample` is the rule that forbids it.
 """
 
 from __future__ import annotations
