@@ -1,7 +1,7 @@
 r"""Run the scenes on real vLLM and keep what they printed and did.
 
 ```
-python -m vllm_cpu.capture [--out FOLDER] [SCENE …]
+python -m vllm_cpu.capture [--out FOLDER] [--note TEXT] [SCENE …]
 ```
 
 Writes `SCENE.log` (the log, scrubbed), `SCENE.json` (requests, outputs and the trace of every
@@ -94,13 +94,19 @@ def run(scene: Scene, folder: Path, repository: Path = REPOSITORY) -> dict[str, 
     }
 
 
-def provenance(scenes: dict[str, Any], repository: Path = REPOSITORY) -> dict[str, Any]:
-    r"""Where a capture comes from: machine, versions, pin, checkpoint, command, date, scrubbing."""
+def provenance(
+    scenes: dict[str, Any], note: str | None = None, repository: Path = REPOSITORY
+) -> dict[str, Any]:
+    r"""Where a capture comes from: machine, versions, pin, checkpoint, command, date, scrubbing.
+
+    `note` says what a reader must know about this one, and is `None` for an ordinary capture.
+    """
     pinned = (repository / "upstream_anchors" / "pin.toml").read_text(encoding="utf-8")
     pin = tomllib.loads(pinned)
     checkpoint = repository / CHECKPOINT
     return {
         "what": "the output of real vLLM, scrubbed as stated below and not edited",
+        "note": note,
         "command": "python -m vllm_cpu.capture",
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": {
@@ -178,6 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     r"""Capture the scenes that are named, or all that run on a CPU."""
     parser = argparse.ArgumentParser(prog="python -m vllm_cpu.capture", description=__doc__)
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=f"of: {', '.join(SCENES)}")
+    parser.add_argument("--note", help="what a reader must know about this capture")
     parser.add_argument("--out", type=Path, default=REPOSITORY / LAB / "capture")
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.scenes) - set(SCENES):
@@ -196,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
         known[name] = run(SCENES[name], chosen.out)
         print(f"  {known[name]['lines']} lines, {known[name]['steps']} steps", flush=True)
     write_sources(chosen.out, package)
-    text = json.dumps(provenance(known), indent=1, ensure_ascii=False)
+    text = json.dumps(provenance(known, chosen.note), indent=1, ensure_ascii=False)
     stated.write_text(text + "\n", encoding="utf-8")
     return 0
 
