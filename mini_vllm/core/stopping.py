@@ -61,8 +61,8 @@ def check_stop(request: Request, max_model_len: int) -> bool:
     r"""Ask the five questions about the last token; return whether the request ended with it.
 
     On a yes, sets `request.status` and, on rungs 3 and 5, `request.stop_reason`; changes nothing
-    else. Call it once after each token, before the next is appended. Upstream:
-    {up}`vllm/v1/core/sched/utils.py#check_stop`.
+    else. Call it once after each token, before the next is appended.
+    Upstream: {up}`vllm/v1/core/sched/utils.py#check_stop`.
     """
     params = request.sampling_params
     output_token_ids = request.output_token_ids
@@ -99,8 +99,8 @@ def check_sequence_repetition(token_ids: Sequence[int], params: RepetitionDetect
     r"""Whether the end of `token_ids` is one pattern, `min_count` times in a row.
 
     Tries every pattern length from `min_pattern_size` (at least 1) to `max_pattern_size`, the
-    shortest first. Off while `max_pattern_size` is 0. Upstream:
-    {up}`vllm/v1/core/sched/utils.py#check_sequence_repetition`.
+    shortest first. Off while `max_pattern_size` is 0.
+    Upstream: {up}`vllm/v1/core/sched/utils.py#check_sequence_repetition`.
     """
     if params.max_pattern_size <= 0 or params.min_count < 2:
         return False
