@@ -1,10 +1,12 @@
 """Every check of the project, as sessions that share two environments.
 
-`nox -l` lists them; `nox` alone runs the ones that a change must pass. Sessions of one kind share one environment
-under `.nox/`, because installing torch once is slow enough: `base` has no torch and runs the labs that need no model,
-`full` has the engine, the book and the tools. Real vLLM has an environment of its own, since its pins clash with ours.
+`nox -l` lists them; `nox` alone runs the ones that a change must pass. Sessions of one kind share
+one environment under `.nox/`, because installing torch once is slow enough: `base` has no torch and
+runs the labs that need no model, `full` has the engine, the book and the tools. Real vLLM has an
+environment of its own, since its pins clash with ours.
 
-An environment is made anew only when what it is made from changes: pyproject.toml, the constraints, the Python.
+An environment is made anew only when what it is made from changes: pyproject.toml, the constraints,
+the Python.
 """
 
 from __future__ import annotations
@@ -64,13 +66,14 @@ def environment(session: nox.Session, kind: str) -> str:
     if stamp.exists() and stamp.read_text() == want:
         return python_in(directory)
     started = time.monotonic()
-    session.log(f"making the environment '{kind}' in {directory.relative_to(ROOT)}: once, then it is kept")
+    session.log(f"making the environment '{kind}' in {directory.relative_to(ROOT)}, once")
     options = ["--system-site-packages"] if source == "system" and kind != "base" else []
     python = make_venv(session, directory, *options)
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "-c", str(CONSTRAINTS)]
     if source == "cpu" and kind != "base":
         session.run(*pip, "--quiet", "uv", external=True)
-        session.run(python, "-m", "uv", "pip", "install", "--python", python, "--torch-backend", "cpu", "torch>=2.13,<2.14", external=True)
+        uv = [python, "-m", "uv", "pip", "install", "--python", python]
+        session.run(*uv, "--torch-backend", "cpu", "torch>=2.13,<2.14", external=True)
     session.run(*pip, "--progress-bar", "on", "-e", f".{EXTRAS[kind]}", external=True)
     stamp.write_text(want)
     session.log(f"environment '{kind}' ready after {time.monotonic() - started:.0f} s")
@@ -88,13 +91,16 @@ def run(session: nox.Session, python: str, *arguments: str, **settings: str) -> 
 def base_install(session: nox.Session) -> None:
     """The first green lab: every lab that needs no model, on an install that has no torch."""
     python = environment(session, "base")
-    run(session, python, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('torch') and 'torch is in the base install')")
+    torchless = (
+        "import importlib.util as u, sys; sys.exit(u.find_spec('torch') and 'torch is here')"
+    )
+    run(session, python, "-c", torchless)
     run(session, python, "-m", "pytest", "-q", "-m", "not gpu and not vllm_cpu", "labs")
 
 
 @nox.session
 def book(session: nox.Session) -> None:
-    """Build the book into _build/html and serve it on loopback. `-- --build-only` stops after the build."""
+    """Build the book into _build/html and serve it. `-- --build-only` stops after the build."""
     python = environment(session, "full")
     run(session, python, "-m", "upstream_anchors", "fetch", "--optional")
     run(session, python, "book/serve.py", *session.posargs)
@@ -102,7 +108,7 @@ def book(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, starters in step with their solutions, numbers in prose that nobody computed."""
+    """Style, types, starters in step with solutions, typed numbers that nobody computed."""
     python = environment(session, "full")
     run(session, python, "-m", "ruff", "check", ".")
     run(session, python, "-m", "ruff", "format", "--check", ".")
@@ -121,23 +127,25 @@ def anchors(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The engine, the anchors, the book's extensions and the lab machinery. Arguments go to pytest."""
+    """The engine, the anchors, the book's extensions, the lab machinery. Arguments: pytest's."""
     python = environment(session, "full")
-    run(session, python, "-m", "pytest", "-q", "-m", "not browser and not vllm_cpu", *(session.posargs or ["tests"]))
+    wanted = ["-m", "not browser and not vllm_cpu"]
+    run(session, python, "-m", "pytest", "-q", *wanted, *(session.posargs or ["tests"]))
 
 
 @nox.session
 def labs(session: nox.Session) -> None:
     """All labs on the CPU, with the solutions, then every starter shown to fail as it should."""
     python = environment(session, "full")
-    run(session, python, "-m", "pytest", "-q", "-m", "not gpu and not vllm_cpu", *(session.posargs or ["labs"]))
+    wanted = ["-m", "not gpu and not vllm_cpu"]
+    run(session, python, "-m", "pytest", "-q", *wanted, *(session.posargs or ["labs"]))
     if not session.posargs:
         run(session, python, "-m", "labkit", "verify")
 
 
 @nox.session
 def labs_gpu(session: nox.Session) -> None:
-    """The labs that need a CUDA device, on that device. Without one: one clear line, and a failure."""
+    """The labs that need a CUDA device. Without one: one clear line, and a failure."""
     python = environment(session, "full")
     probe = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 3)"
     if subprocess.run([python, "-c", probe], check=False).returncode:
@@ -147,9 +155,16 @@ def labs_gpu(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Mutants of what changed and a rotating sample. `-- --all` runs every one and records the result."""
+    """Mutants of what changed, and a rotating sample. `-- --all` runs and records every one."""
     python = environment(session, "full")
-    run(session, python, "-m", "labkit", "mutants", *(session.posargs or ["--changed", "--sample", "5"]))
+    run(
+        session,
+        python,
+        "-m",
+        "labkit",
+        "mutants",
+        *(session.posargs or ["--changed", "--sample", "5"]),
+    )
 
 
 @nox.session
@@ -158,9 +173,12 @@ def site(session: nox.Session) -> None:
     python = environment(session, "full")
     run(session, python, "-m", "upstream_anchors", "fetch", "--optional")
     run(session, python, "book/serve.py", "--build-only")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    browsers = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, browsers)), None)
     if chromium is None:
-        message = "site: the book was built, but no Chromium was found: the pages were NOT looked at in a browser"
+        message = (
+            "site: the book was built; no Chromium here, so NO page was looked at in a browser"
+        )
         if os.environ.get("CI"):
             session.error(message)
         session.warn(message)
@@ -180,4 +198,5 @@ def train_model(session: nox.Session) -> None:
     """Train the book's model anew from the pinned tree: tokenizer, target, draft, loss curve."""
     python = environment(session, "full")
     run(session, python, "-m", "upstream_anchors", "fetch")
-    run(session, python, "book/model/train.py", *session.posargs, OMP_NUM_THREADS=str(os.cpu_count() or 1))
+    threads = str(os.cpu_count() or 1)
+    run(session, python, "-m", "book.model", *session.posargs, OMP_NUM_THREADS=threads)
