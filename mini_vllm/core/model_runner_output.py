@@ -45,10 +45,6 @@ class ModelRunnerOutput:
     logprobs: dict[str, list[TokenLogprobs]] | None = None
 
 
-#: The result of a step in which nothing ran.
-EMPTY_MODEL_RUNNER_OUTPUT = ModelRunnerOutput()
-
-
 @dataclass(slots=True)
 class ForwardOutput:
     r"""What a forward pass leaves behind, before anything is drawn.
