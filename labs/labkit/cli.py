@@ -121,7 +121,7 @@ class Learner:
         steps += [f"predict  labs predict {name}   ({len(asked)} to go)"] if asked else []
         steps += [f"edit     {self._path(lab.starter)}", f"grade    labs watch {name}"]
         for step in steps:
-            self.console.print(Text(f"  {step}"))
+            self.console.print(Text(f"  {step}"), soft_wrap=True)
         self.console.print(tables.progress(self.catalogue, self.state))
         return 0
 
