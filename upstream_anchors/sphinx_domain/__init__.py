@@ -2,10 +2,10 @@ r"""Sphinx extension: upstream's lines on the book's pages.
 
 | syntax | on the page |
 |---|---|
-| {literal}`{up}` role | a link to the lines, with a preview of them under the pointer |
-| `{up-code}` directive | an excerpt with upstream's own line numbers |
-| `{anchor-ledger}` directive | a table of the anchors that a page, a phase or the book uses |
-| `{py:class}` and its kin, of a vLLM name | a link to its definition, in prose and in annotations |
+| role `up` | a link to the lines, with a preview of them under the pointer |
+| directive `up-code` | an excerpt with upstream's own line numbers |
+| directive `anchor-ledger` | a table of the anchors that a page, a phase or the book uses |
+| roles `py:class` and kin, of a vLLM name | a link to its definition, in prose and in annotations |
 
 Whatever does not resolve is a warning of type `upstream.missing`, and so is a raw
 `file.py:LINE` in prose (`upstream.raw-line`): with `-W` the build fails. The extension needs the

@@ -111,12 +111,10 @@ def _build(
     app: Sphinx, docname: str, places: list[Place], users: dict[str, list[str]] | None
 ) -> nodes.table:
     # One heading row a file, one row an anchor below it; the pages only if there are several.
-    heads, widths = ["Anchor", "Lines"], [80, 20]
-    if users:
-        heads, widths = ["Anchor", "Lines", "Pages"], [56, 16, 28]
+    heads = ["Anchor", "Lines", *(["Pages"] if users else [])]
     table = nodes.table(classes=["up-ledger"])
     group = nodes.tgroup(cols=len(heads))
-    group += [nodes.colspec(colwidth=width) for width in widths]
+    group += [nodes.colspec(colwidth=1) for _ in heads]
     group += nodes.thead("", nodes.row("", *(_cell(nodes.Text(head)) for head in heads)))
     body = nodes.tbody()
     path = None

@@ -83,11 +83,16 @@ def make_snippet(app: Sphinx, resolver: Resolver, place: Place) -> dict[str, str
 
 
 def _window(resolver: Resolver, place: Place) -> tuple[list[int], str]:
-    count = len(resolver.tree.lines(place.path))
+    lines = resolver.tree.lines(place.path)
     start, end = place.start or 1, place.end or 1
     if place.kind == "line":
         first = max(1, start - _LINES_BEFORE)
-        return list(range(first, min(count, first + PREVIEW_LINES - 1) + 1)), ""
+        numbers = list(range(first, min(len(lines), first + PREVIEW_LINES - 1) + 1))
+        while not lines[numbers[0] - 1].strip():
+            numbers.pop(0)
+        while not lines[numbers[-1] - 1].strip():
+            numbers.pop()
+        return numbers, ""
     last = min(end, start + PREVIEW_LINES - 1)
     rest = end - last
     more = f"{rest} more line{'s' if rest > 1 else ''}" if rest else ""
