@@ -76,8 +76,9 @@ def test_signatures_say_what_the_source_says(built):
     assert "pack(boxes: Sequence[Box], *, mode: Mode = 'fast')" in page
     assert re.search(r"class Colour (enum\.Enum )?A colour", page)
     assert "*args" not in page
-    assert "LARGEST = 99" in page
-    assert "The largest box that anybody wants." in page
+    assert "LARGEST = 99 The largest box that anybody wants." in page
+    assert "property volume: int The same as the area" in page
+    assert "Mode = Literal['fast', 'slow']" in page
 
 
 def test_annotations_link_to_the_objects_they_name(built):

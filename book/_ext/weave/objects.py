@@ -3,6 +3,7 @@ r"""`{docstring}`, `{object}` and `{remaining-objects}`: docstrings as pages, ea
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,18 +178,20 @@ class ObjectHome(WeaveDirective):
             )
             heading = f"{short}({arguments}){signature.returns(node, names)}"
             wanted = {"async", "abstractmethod", "classmethod", "staticmethod"}
-            options += [f":{p}:" for p in item.get("properties", []) if p in wanted]
+            options += [f"{p}:" for p in item.get("properties", []) if p in wanted]
         else:
             if (written := signature.annotation(node, names)) is not None:
-                options += [":type: >", f"   {written}"]
+                options.append(f"type: {json.dumps(written)}")
             if (value := signature.assigned_value(node)) is not None:
-                options += [":value: >", f"   {value}"]
+                options.append(f"value: {json.dumps(value)}")
         if not (item.get("inherited") or item.get("doc_inherited")):
             body += [*(item["doc"] or comment_above(piece)).splitlines(), ""]
         if kind in {"class", "exception"}:
             for child in self._members(full_name, members):
                 body += self._lines(child, None)
         fence = _fence(body)
+        if options:
+            options = ["---", *options, "---"]
         return [f"{fence}{{py:{kind}}} {heading}", *options, "", *body, fence, ""]
 
     def _names(self, full_name: str) -> dict[str, str]:

@@ -32,6 +32,7 @@ autodoc2_packages = [{"path": "sample", "auto_mode": False}]
 autodoc2_render_plugin = "myst"
 autodoc2_docstrings = "direct"
 autodoc2_index_template = None
+add_module_names = False
 weave_roots = [str(HERE)]
 invariants_package = str(HERE / "sample")
 nb_execution_mode = "cache"
