@@ -183,7 +183,7 @@ def site(session: nox.Session) -> None:
             session.error(message)
         session.warn(message)
         return
-    run(session, python, "-m", "pytest", "-q", "-m", "browser", "tests/site", CHROMIUM=chromium)
+    run(session, python, "-m", "pytest", "-q", "-m", "browser", "tests", CHROMIUM=chromium)
 
 
 @nox.session
