@@ -150,6 +150,9 @@ def stage_of(source: str | None) -> str | None:
     - {up}`vllm/v1/metrics/loggers.py#LoggingStatLogger.log_engine_initialized`
     - {up}`vllm/v1/metrics/loggers.py#LoggingStatLogger.log`
     - everything in {up}`vllm/distributed/device_communicators/shm_broadcast.py`
+    - everything below {up}`vllm/config` and {up}`vllm/platforms`, where settings are made: the
+      engine core makes them once more
+      {up}`after it has reported ready <vllm/v1/engine/core.py#EngineCoreProc._perform_handshakes>`
 
     All others may run at any time, and so does what wrote a line without a source.
     """
@@ -158,6 +161,8 @@ def stage_of(source: str | None) -> str | None:
         return None
     if source.partition("#")[0] == "vllm/distributed/device_communicators/shm_broadcast.py":
         return "transport"
+    if source.startswith(("vllm/config/", "vllm/platforms/")):
+        return "start-up"
     return {
         "core/sched/scheduler.py#Scheduler.schedule": "schedule",
         "core/sched/scheduler.py#Scheduler._update_from_kv_xfer_finished": "update",

@@ -130,6 +130,9 @@ def stage_of(source: str | None) -> str | None:
     - {up}`vllm/v1/metrics/loggers.py#LoggingStatLogger.log_engine_initialized`
     - {up}`vllm/v1/metrics/loggers.py#LoggingStatLogger.log`
     - everything in {up}`vllm/distributed/device_communicators/shm_broadcast.py`
+    - everything below {up}`vllm/config` and {up}`vllm/platforms`, where settings are made: the
+      engine core makes them once more
+      {up}`after it has reported ready <vllm/v1/engine/core.py#EngineCoreProc._perform_handshakes>`
 
     All others may run at any time, and so does what wrote a line without a source.
     """

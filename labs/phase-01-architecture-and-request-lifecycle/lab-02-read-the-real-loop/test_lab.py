@@ -272,8 +272,24 @@ def test_what_carries_messages_is_transport(impl):
 @pytest.mark.parametrize(
     "source",
     [
-        None,
         "vllm/config/vllm.py#VllmConfig.__post_init__",
+        "vllm/config/compilation.py#PassConfig.log_enabled_passes",
+        "vllm/platforms/cpu.py#CpuPlatform.check_and_update_config",
+        "vllm/platforms/__init__.py",
+    ],
+)
+def test_settings_are_start_up_even_when_they_come_late(impl, source):
+    """The engine core reports ready first, so its front-end may speak in between."""
+    assert impl.stage_of(source) == "start-up"
+    assert impl.attribute([INITIALIZED, source, None]) == ["start-up", "start-up", "front-end"]
+
+
+@pytest.mark.task(3)
+@pytest.mark.parametrize(
+    "source",
+    [
+        None,
+        "vllm/v1/core/kv_cache_utils.py#_report_kv_cache_config",
         f"{ENGINE}EngineCore.__init__",
         f"{RUNNER}_cleanup_profiling_kv_cache",
         "vllm/triton_utils/importing.py",
@@ -342,6 +358,15 @@ STARTS = {
     "vLLM message queue communication handle": "transport",
     "Poller received": "transport",
     "Canceling waiting reads": "transport",
+    # The settings that the engine core makes once more, perhaps late.
+    "Asynchronous scheduling is": "start-up",
+    "Enforce eager set": "start-up",
+    "TORCH_COMPILE_DISABLE is set": "start-up",
+    "Inductor compilation was disabled": "start-up",
+    "Setting platform-specific IR op": "start-up",
+    "Final IR op priority": "start-up",
+    "CPU backend prefers": "start-up",
+    "Enabled custom fusions": "start-up",
 }
 
 
