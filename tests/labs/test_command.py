@@ -6,8 +6,9 @@ import io
 import json
 
 import pytest
-from labkit import cli, grading
+from labkit import cli, doctor, grading, machine
 from labkit.bench import on_bench
+from labkit.catalogue import Catalogue
 from labkit.implementation import Implementation
 from rich.console import Console
 
@@ -140,7 +141,8 @@ def test_reset_restores_the_starter_and_keeps_the_learners(toy, labs, quick):
     assert "as it was given" in labs("reset", "lab-01")
 
 
-def test_next_list_and_doctor(toy, labs):
+def test_next_list_and_doctor(labs, monkeypatch):
+    monkeypatch.setattr(machine, "why_no_gpu", lambda: "no GPU here")
     printed = labs("next")
     assert "predict  labs predict lab-01   (2 to go)" in printed
     assert "labs/phase-07-toys/lab-01-count/starter.py" in printed
@@ -148,6 +150,30 @@ def test_next_list_and_doctor(toy, labs):
     printed = labs("doctor")
     assert "Python" in printed
     assert "phase-07/lab-01  CPU-OK  all of it runs" in printed
+
+
+@pytest.mark.parametrize(
+    ("tag", "marks", "no_gpu", "no_engine", "runs", "text"),
+    [
+        ("CPU-OK", "", "no GPU", "no torch", True, "all of it runs"),
+        ("CPU-OK", "model", "no GPU", "no torch", True, "its tests on the real one skip: no torch"),
+        ("CPU-OK", "model", "no GPU", None, True, "all of it runs"),
+        ("GPU-OPT", "", "no GPU", None, True, "its own GPU run skips: no GPU"),
+        ("GPU-OPT", "", None, None, True, "all of it runs"),
+        ("GPU-REQ", "", "no GPU", None, False, "skips: no GPU"),
+        ("GPU-REQ", "", None, None, True, "all of it runs"),
+    ],
+)
+def test_every_skip_has_its_reason(toy, monkeypatch, tag, marks, no_gpu, no_engine, runs, text):
+    monkeypatch.setattr(machine, "why_no_gpu", lambda: no_gpu)
+    monkeypatch.setattr(machine, "why_no_engine", lambda: no_engine)
+    toy.edit("lab.toml", "CPU-OK", tag)
+    test = toy.folder / "test_lab.py"
+    mark = f"# @pytest.mark.{marks}" if marks else ""
+    test.write_text(test.read_text(encoding="utf-8") + mark, encoding="utf-8")
+    [(_, can_run, reason)] = doctor.prospects(Catalogue(toy.root))
+    assert can_run is runs
+    assert text in reason
 
 
 def test_an_unknown_lab_lists_the_nearest(labs):
