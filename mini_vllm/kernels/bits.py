@@ -13,6 +13,10 @@ is written once; for float32 arrays `widen` and `narrow` vanish.
 The exponential is here for a similar reason. The C library's `expf` handles every corner of the
 format, and is called one value at a time. A polynomial without branches or corners lets the
 compiler work on 8 or 16 values at once.
+
+A warning to whoever edits this file: machine code is cached beside the loops that use it, and is
+thrown away when *their* source changes. After a change here, delete the `*.nbi` files in
+`__pycache__`.
 """
 
 from __future__ import annotations

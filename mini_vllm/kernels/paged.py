@@ -51,31 +51,22 @@ def write_kv(key, value, key_cache, value_cache, slot_mapping):
                 value_cache[block, head, offset, d] = value[token, head, d]
 
 
-@njit(fastmath=FASTMATH)
-def _dot(query, key):
-    total = _ZERO
-    for d in range(query.shape[0]):
-        total += query[d] * widen(key[d])
-    return total
+# The helpers below work on whole pages and whole heads. A view is an array object, whose references
+# are counted; made for every row, it would cost more than the row's arithmetic. And their loops
+# begin at 0: an index that may be negative means "from the end" in Python, and the check for that
+# keeps a loop out of the vector registers.
 
 
 @njit(fastmath=FASTMATH)
-def _add_weighted(out, weight, value):
-    for d in range(out.shape[0]):
-        out[d] += weight * widen(value[d])
-
-
-@njit(fastmath=FASTMATH)
-def _add_four_weighted(out, weights, values):
-    # Four values a turn: `out` is loaded and stored once instead of four times.
-    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
-    for d in range(out.shape[0]):
-        out[d] += (
-            w0 * widen(values[0, d])
-            + w1 * widen(values[1, d])
-            + w2 * widen(values[2, d])
-            + w3 * widen(values[3, d])
-        )
+def _score_page(scaled, page, next_page, first_head, end_head, at, scores):
+    # page: [places, head_size], the keys of one head that are in sight; scores go to [:, at...]
+    for t in range(page.shape[0]):
+        _prefetch_rows(next_page, t, 1)
+        for head in range(first_head, end_head):
+            total = _ZERO
+            for d in range(page.shape[1]):
+                total += scaled[head, d] * widen(page[t, d])
+            scores[head, at + t] = total
 
 
 @njit(fastmath=FASTMATH)
@@ -92,11 +83,35 @@ def _softmax(scores):
         scores[t] *= inverse
 
 
+@njit(fastmath=FASTMATH)
+def _weigh_page(weights, page, next_page, first_head, end_head, at, out):
+    # Four rows a turn: `out` is loaded and stored once instead of four times.
+    whole = page.shape[0] // 4 * 4
+    for t in range(0, whole, 4):
+        _prefetch_rows(next_page, t, 4)
+        for head in range(first_head, end_head):
+            w0, w1 = weights[head, at + t], weights[head, at + t + 1]
+            w2, w3 = weights[head, at + t + 2], weights[head, at + t + 3]
+            for d in range(page.shape[1]):
+                out[head, d] += (
+                    w0 * widen(page[t, d])
+                    + w1 * widen(page[t + 1, d])
+                    + w2 * widen(page[t + 2, d])
+                    + w3 * widen(page[t + 3, d])
+                )
+    for t in range(whole, page.shape[0]):
+        for head in range(first_head, end_head):
+            weight = weights[head, at + t]
+            for d in range(page.shape[1]):
+                out[head, d] += weight * widen(page[t, d])
+
+
 @njit(inline="always")
 def _prefetch_rows(page, first, count):
     # `page` is the same head of the next block; ask for the rows that this turn works on.
-    address = page[first].ctypes.data
-    for offset in range(0, count * page.shape[1] * page.itemsize, 64):
+    row_bytes = page.shape[1] * page.itemsize
+    address = page.ctypes.data + first * row_bytes
+    for offset in range(0, count * row_bytes, 64):
         prefetch(address + offset)
 
 
@@ -120,37 +135,25 @@ def decode_request(query, key_cache, value_cache, block_ids, first, length, scal
 
     scores = np.empty((num_heads, length), np.float32)
     for b in range(first_block, end_block):
-        start = b * block_size
-        begin, end = max(first - start, 0), min(length - start, block_size)
-        next_block = block_ids[min(b + 1, end_block - 1)]
-        for kv_head in range(num_kv_heads):
-            keys = key_cache[block_ids[b], kv_head]
-            next_keys = key_cache[next_block, kv_head]
-            for t in range(begin, end):
-                _prefetch_rows(next_keys, t, 1)
-                for head in range(kv_head * group, (kv_head + 1) * group):
-                    scores[head, start + t] = _dot(scaled[head], keys[t])
+        # The places of this block that are in sight: the window may begin, the text may end in it.
+        begin, end = max(first - b * block_size, 0), min(length - b * block_size, block_size)
+        block, next_block = block_ids[b], block_ids[min(b + 1, end_block - 1)]
+        at = b * block_size + begin
+        for h in range(num_kv_heads):
+            page, next_page = key_cache[block, h, begin:end], key_cache[next_block, h]
+            _score_page(scaled, page, next_page, h * group, (h + 1) * group, at, scores)
 
     for head in range(num_heads):
         _softmax(scores[head, first:])
 
     result = np.zeros((num_heads, head_size), np.float32)
     for b in range(first_block, end_block):
-        start = b * block_size
-        begin, end = max(first - start, 0), min(length - start, block_size)
-        whole = begin + (end - begin) // 4 * 4
-        next_block = block_ids[min(b + 1, end_block - 1)]
-        for kv_head in range(num_kv_heads):
-            values = value_cache[block_ids[b], kv_head]
-            next_values = value_cache[next_block, kv_head]
-            for t in range(begin, whole, 4):
-                _prefetch_rows(next_values, t, 4)
-                for head in range(kv_head * group, (kv_head + 1) * group):
-                    weights = scores[head, start + t : start + t + 4]
-                    _add_four_weighted(result[head], weights, values[t : t + 4])
-            for t in range(whole, end):
-                for head in range(kv_head * group, (kv_head + 1) * group):
-                    _add_weighted(result[head], scores[head, start + t], values[t])
+        begin, end = max(first - b * block_size, 0), min(length - b * block_size, block_size)
+        block, next_block = block_ids[b], block_ids[min(b + 1, end_block - 1)]
+        at = b * block_size + begin
+        for h in range(num_kv_heads):
+            page, next_page = value_cache[block, h, begin:end], value_cache[next_block, h]
+            _weigh_page(scores, page, next_page, h * group, (h + 1) * group, at, result)
 
     for head in range(num_heads):
         for d in range(head_size):
