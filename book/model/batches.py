@@ -39,7 +39,7 @@ class Batches:
 
     `batch(step)` is an `int64` array `[windows, window + 1]`: the last column is only a target and
     the first only an input. Neighbouring windows share that one token, so every token is predicted
-    once an epoch. The tail of an epoch that fills no batch is dropped (under 0.1 % here).
+    once an epoch. The tail of an epoch that fills no batch is dropped.
     """
 
     def __init__(self, documents: Sequence[np.ndarray], recipe: Recipe) -> None:

@@ -1,10 +1,10 @@
 r"""Two optimizers, because a model has two kinds of parameters.
 
 A matrix in the middle of the network maps one space to another, and what matters about its update
-is its direction in every singular vector at once. Muon orthogonalises the momentum, so that all
-directions move by the same amount; at this size it reaches in minutes what AdamW reaches in tens
-of minutes. The embedding and the norms' gains are not such maps (a row of the embedding is touched
-only when its token occurs), so they keep AdamW.
+is what it does to every direction of the input at once. A plain gradient moves a few directions a
+lot and most of them hardly. Muon orthogonalises the momentum, so that all of them move by the same
+amount. The embedding and the norms' gains are not such maps (a row of the embedding is touched only
+when its token occurs), so they keep AdamW, which scales each number by itself.
 """
 
 from __future__ import annotations

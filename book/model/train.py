@@ -63,20 +63,6 @@ def loss_function(model: LlamaForCausalLM) -> Callable[[Tensor], Tensor]:
     return torch.compile(loss, dynamic=False)
 
 
-def heldout_windows(documents: list[np.ndarray], window: int) -> Tensor:
-    r"""The first `HELD_OUT_TOKENS` of the held-out text, as `[windows, window + 1]`."""
-    tokens = np.concatenate(documents).astype(np.int64)
-    starts = np.arange(HELD_OUT_TOKENS // window) * window
-    return torch.from_numpy(tokens[starts[:, None] + np.arange(window + 1)])
-
-
-@torch.no_grad()
-def mean_loss(loss: Callable[[Tensor], Tensor], windows: Tensor, rows: int) -> float:
-    r"""The loss over all windows, `rows` at a time (`rows` divides their number)."""
-    parts = [loss(windows[start : start + rows]) for start in range(0, len(windows), rows)]
-    return torch.stack(parts).mean().item()
-
-
 class Clock:
     r"""Wall and CPU seconds of a run, over all of its interruptions."""
 
@@ -90,6 +76,52 @@ class Clock:
             "wall_s": round(time.monotonic() - self._wall_start, 1),
             "cpu_s": round(time.process_time() - self._cpu_start, 1),
         }
+
+
+class Observer:
+    r"""What is written down along the way; the training itself does not depend on it."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        loss: Callable[[Tensor], Tensor],
+        heldout: list[np.ndarray],
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self.batches, self.loss, self.heldout = batches, loss, heldout
+        self.journal, self.clock = journal, clock
+        self._recent: list[float] = []
+
+    def after_step(self, step: int, value: float, lr_factor: float) -> None:
+        r"""Take note of the loss of `step`; every `LOG_EVERY` steps, write a line."""
+        self._recent.append(value)
+        done, last = step + 1, step + 1 == self.batches.num_steps
+        if done % LOG_EVERY and not last:
+            return
+        epoch, _ = self.batches.epoch_of(step)
+        record: dict[str, object] = {
+            "step": done,
+            "tokens": done * self.batches.recipe.tokens_per_step,
+            "epoch": epoch,
+            "lr_factor": round(lr_factor, 5),
+            "train_loss": round(sum(self._recent) / len(self._recent), 4),
+            **self.clock.read(),
+        }
+        if done % EVALUATE_EVERY == 0 or last:
+            record["heldout_loss"] = round(self._heldout_loss(epoch), 4)
+        self.journal.write(**record)
+        self._recent.clear()
+
+    @torch.no_grad()
+    def _heldout_loss(self, epoch: int) -> float:
+        r"""On the first `HELD_OUT_TOKENS` held-out tokens, in batches of the training shape."""
+        window = self.batches.recipe.window_by_epoch[epoch]
+        rows = self.batches.recipe.tokens_per_step // window
+        tokens = torch.from_numpy(np.concatenate(self.heldout).astype(np.int64))
+        starts = torch.arange(HELD_OUT_TOKENS // window) * window
+        windows = tokens[starts[:, None] + torch.arange(window + 1)]
+        return torch.stack([self.loss(batch) for batch in windows.split(rows)]).mean().item()
 
 
 def train(
@@ -107,39 +139,24 @@ def train(
     optimizer = Optimizer(model, recipe)
     saved = scratch / f"{recipe.name}.safetensors"
     past = snapshot.load(saved, model, optimizer) if saved.exists() else snapshot.Past()
-    first = past.step
-    journal = Journal(journal_path, first)
+    clock = Clock(past.wall_s, past.cpu_s)
     loss = loss_function(model)
-    clock, last_snapshot = Clock(past.wall_s, past.cpu_s), time.monotonic()
-    recent: list[float] = []
+    observer = Observer(batches, loss, heldout, Journal(journal_path, past.step), clock)
+    last_snapshot = time.monotonic()
     with _progress(recipe.name) as progress:
-        task = progress.add_task("", total=batches.num_steps, completed=first, loss="")
-        for step in range(first, batches.num_steps):
-            batch = torch.from_numpy(batches.batch(step))
-            value = loss(batch)
+        task = progress.add_task("", total=batches.num_steps, completed=past.step, loss="")
+        for step in range(past.step, batches.num_steps):
+            value = loss(torch.from_numpy(batches.batch(step)))
             value.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_CLIP)
-            factor = optimizer.step((step + 1) / (batches.num_steps + 1))
-            recent.append(value.item())
-            done, last = step + 1, step + 1 == batches.num_steps
-            if done % LOG_EVERY == 0 or last:
-                record: dict[str, object] = {
-                    "step": done,
-                    "tokens": done * recipe.tokens_per_step,
-                    "epoch": batches.epoch_of(step)[0],
-                    "lr_factor": round(factor, 5),
-                    "train_loss": round(sum(recent) / len(recent), 4),
-                    **clock.read(),
-                }
-                if done % EVALUATE_EVERY == 0 or last:
-                    window = batch.shape[1] - 1
-                    windows = heldout_windows(heldout, window)
-                    record["heldout_loss"] = round(mean_loss(loss, windows, len(batch)), 4)
-                journal.write(**record)
-                recent.clear()
-                progress.update(task, completed=done, loss=f"loss {record['train_loss']}")
-            if time.monotonic() - last_snapshot > SNAPSHOT_EVERY_S or last:
-                snapshot.save(saved, model, optimizer, snapshot.Past(done, **clock.read()))
+            lr_factor = optimizer.step((step + 1) / (batches.num_steps + 1))
+
+            observer.after_step(step, value.item(), lr_factor)
+            progress.update(task, advance=1, loss=f"loss {value.item():.2f}")
+            due = time.monotonic() - last_snapshot > SNAPSHOT_EVERY_S
+            if due or step + 1 == batches.num_steps:
+                done = snapshot.Past(step + 1, **clock.read())
+                snapshot.save(saved, model, optimizer, done)
                 last_snapshot = time.monotonic()
     return model
 

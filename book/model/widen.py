@@ -1,9 +1,9 @@
 r"""How can a model of 4 million parameters show what a model of 100 million costs?
 
-A small model is ruled by overheads: a decode step of ours spends more time in Python and in kernel
-launches than in arithmetic, so nothing that it shows about batching or speculation carries over to
-a model that is ruled by its weights. A large model with random weights has the right cost and no
-sense: no draft can guess it.
+A small model is ruled by overheads. Its weights fit into a cache and its matrix products are over
+before the call that started them has paid for itself, so little that it shows about batching or
+speculation carries over to a model that has to fetch its weights at every step. A large model with
+random weights has the right cost and no sense: no draft can guess it.
 
 Widening gives both. A feed-forward layer computes
 

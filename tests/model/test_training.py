@@ -3,12 +3,14 @@ r"""The schedule, the split of the parameters, and a resumed run that equals an 
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from book.model import snapshot, train
+from book.model.batches import Batches
 from book.model.journal import Journal
 from book.model.optimizer import Optimizer, schedule
 from book.model.recipe import TARGET, Shape
@@ -120,3 +122,65 @@ def test_the_journal_drops_what_the_snapshot_does_not_know(tmp_path):
     assert records[-1]["train_loss"] == 2.0
     Journal(path, 0)
     assert path.read_text() == ""
+
+
+@pytest.fixture
+def small_run(monkeypatch):
+    r"""A run of a few steps, without compilation, that takes a snapshot after each."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr(train, "HELD_OUT_TOKENS", 128)
+    monkeypatch.setattr(train, "EVALUATE_EVERY", 10)
+    monkeypatch.setattr(train, "SNAPSHOT_EVERY_S", 0.0)
+    random = np.random.default_rng(0)
+    documents = [random.integers(1, 60, size=90).astype(np.uint16) for _ in range(20)]
+
+    def run(folder, cut_at=None):
+        batches = Batches(documents[1:], TINY)
+        if cut_at is not None:
+            batch = batches.batch
+            monkeypatch.setattr(
+                batches, "batch", lambda step: batch(step) if step < cut_at else 1 / 0
+            )
+        model = train.train(TINY, batches, documents[:2], folder, folder / "run.jsonl")
+        return model, [json.loads(x) for x in (folder / "run.jsonl").read_text().splitlines()]
+
+    return run
+
+
+def test_a_run_that_is_cut_ends_where_it_would_have_ended(small_run, tmp_path):
+    whole, records = small_run(tmp_path / "whole")
+    assert [record["step"] for record in records] == [10, 20, 26]
+    assert records[-1]["tokens"] == 26 * TINY.tokens_per_step
+
+    with pytest.raises(ZeroDivisionError):
+        small_run(tmp_path / "cut", cut_at=13)
+    resumed, again = small_run(tmp_path / "cut")
+    for name, parameter in whole.named_parameters():
+        assert torch.equal(parameter, resumed.get_parameter(name)), name
+    assert [record["step"] for record in again] == [record["step"] for record in records]
+    assert [r["heldout_loss"] for r in again] == [r["heldout_loss"] for r in records]
+    assert again[-1]["wall_s"] >= again[0]["wall_s"] > 0
+
+
+def test_a_finished_run_is_not_run_again(small_run, tmp_path):
+    first, _ = small_run(tmp_path)
+    second, records = small_run(tmp_path, cut_at=0)
+    assert torch.equal(first.lm_head.weight, second.lm_head.weight)
+    assert records[-1]["step"] == 26
+
+
+def test_what_is_published_is_the_model_in_bfloat16(small_run, tmp_path, monkeypatch):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from book.model import corpus, tokenizer
+
+    model, _ = small_run(tmp_path / "run")
+    monkeypatch.setattr(corpus, "HERE", tmp_path)
+    words = tokenizer.train(["def schedule(self):\n    return self.budget\n" * 4], max_length=64)
+    folder = train.publish(model, TINY, words)
+    loaded = AutoModelForCausalLM.from_pretrained(folder)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter.to(torch.bfloat16), loaded.get_parameter(name)), name
+    assert model.lm_head.weight.dtype == torch.float32  # the run's own weights stay as they were
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in folder.iterdir())
+    assert AutoTokenizer.from_pretrained(folder).decode([0]) == tokenizer.END_OF_TEXT
