@@ -113,7 +113,7 @@ def _round_to_bfloat16(value):
     return quiet if value != value else rounded
 
 
-@njit
+@njit(fastmath=False)
 def exp_clamped(x):
     r"""$e^x$ with `x` clamped to $\pm 87$, within one unit in the last place.
 
@@ -122,8 +122,9 @@ def exp_clamped(x):
     exponent field in range. It costs nothing that matters: $e^{-87}$ is about $10^{-38}$, which as
     the weight of an attention is zero.
 
-    Compiled without {py:data}`FASTMATH`: $\ln 2$ is subtracted in two parts so that no bit is lost,
-    and a compiler that may reorder sums would join them again.
+    Compiled without {py:data}`FASTMATH`, and it says so: $\ln 2$ is subtracted in two parts so that
+    no bit is lost, and a compiler that may reorder sums would join them again. (A function that
+    says nothing takes the flags of whichever caller is compiled first.)
     """
     x = min(max(x, np.float32(-87.0)), np.float32(87.0))
     n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
