@@ -57,12 +57,12 @@ def _mask_tail(logits: torch.Tensor, top_p: torch.Tensor) -> None:
     likeliest, ids = probs.topk(head, dim=-1)
     kept = _crosses(likeliest, top_p)
     # The head settles a row if it holds the first token that is dropped, and if that token is
-    # not the equal of the last one kept: `topk` does not say how it orders equals.
+    # not the equal of the last one kept: `topk` does not say how it orders equals. (A head that is
+    # kept whole is compared with its own last token, and so is not settled.)
     num_kept = kept.sum(dim=-1, keepdim=True)
-    last, next_ = (
-        likeliest.gather(1, index.clamp(max=head - 1)) for index in (num_kept - 1, num_kept)
-    )
-    settled = (num_kept < head) & (next_ < last)
+    last = likeliest.gather(1, num_kept - 1)
+    dropped = likeliest.gather(1, num_kept.clamp(max=head - 1))
+    settled = dropped < last
     keep.scatter_(1, ids, kept & settled)
     rest = torch.nonzero(~settled.squeeze(1)).squeeze(1)
     if rest.numel():

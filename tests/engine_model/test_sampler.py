@@ -123,6 +123,11 @@ class TestDistribution:
         tokens = draw_many(LOGITS, temperature=1.0, generators=generators)
         assert_follows(tokens, PROBS)
 
+    def test_rows_without_a_seed_among_seeded_ones_follow_it(self):
+        generators = {row: torch.Generator().manual_seed(row) for row in range(0, DRAWS, 2)}
+        tokens = draw_many(LOGITS, temperature=1.0, generators=generators)
+        assert_follows(tokens[1::2], PROBS)
+
     def test_rows_are_independent(self):
         tokens = draw_many(torch.zeros(2), temperature=1.0)
         pairs = 2 * tokens[::2] + tokens[1::2]
@@ -246,12 +251,12 @@ class TestSeeds:
         assert a == b
         assert a != c
 
-    def test_the_race_survives_impossible_tokens(self):
-        """A probability of zero never wins, also against a waiting time of zero."""
-        sampler = Sampler()
-        probs = torch.zeros(2000, 3)
-        probs[:, 1] = 1.0
-        assert (sampler.race(probs) == 1).all()
+    def test_the_race_survives_impossible_tokens(self, monkeypatch):
+        """A probability of zero never wins, also with a waiting time of zero: 0 / 0 is a NaN."""
+        probs = torch.tensor([[0.0, 1.0, 0.0]])
+        assert Sampler().race(probs.clone()).tolist() == [1]
+        monkeypatch.setattr(torch.Tensor, "exponential_", lambda waits, generator: waits.zero_())
+        assert Sampler().race(probs.clone()).tolist() == [1]
 
 
 class TestMinTokens:
@@ -286,6 +291,12 @@ class TestMinTokens:
         assert found.token_ids == [1, 2]
         assert found.rank == 2
         assert found.logprobs == pytest.approx(logits.log_softmax(-1)[0, [1, 2]].tolist())
+
+    def test_a_move_overwrites_its_target(self):
+        processor = MinTokensLogitsProcessor()
+        waiting, free = self.make(2, [])[1:], (SamplingParams(), [])
+        processor.update_state(BatchUpdate(added=[(0, *waiting), (1, *free)], moved=[(1, 0)]))
+        assert processor.is_idle()
 
     @given(st.data())
     @settings(max_examples=60, deadline=None)
