@@ -37,7 +37,12 @@ def test_the_folder_inside_another_is_named_by_its_own_name():
 
 
 def test_a_leak_is_found():
-    assert scrub.leaks("fine\n/root/secret\n") == ["/root/secret"]
+    clean = "at https://docs.vllm.ai/en/latest/x (NFS/Lustre) 1/1 <repo>/book/x '/usr/local'\n"
+    assert scrub.leaks(clean) == []
+    assert scrub.leaks(f"{clean}in '/var/lib/thing'\n/home/me/secret\n") == [
+        "in '/var/lib/thing'",
+        "/home/me/secret",
+    ]
 
 
 def test_the_environment_keeps_out_settings_of_the_caller(tmp_path):
