@@ -72,9 +72,11 @@ class AttentionBackend(ABC):
     ) -> torch.Tensor:
         r"""Store `key` and `value` in `kv_cache`, then attend; returns a tensor like `query`.
 
-        `query` is `[num_tokens, num_heads, head_size]`, `key` and `value` are `[num_tokens,
-        num_kv_heads, head_size]`, all contiguous, with queries and keys already rotated. Modifies
-        `kv_cache` at `metadata.slot_mapping` and nowhere else.
+        `query` is `[num_queries, num_heads, head_size]`, `key` and `value` are
+        `[num_tokens, num_kv_heads, head_size]`, all contiguous, with queries and keys already
+        rotated. There is a key for each slot of `metadata.slot_mapping`, and as many queries as
+        `metadata.query_start_loc` says: one per token, or only those of the last tokens. Modifies
+        `kv_cache` at the slots and nowhere else.
 
         Storing comes first and is part of the contract: a token attends to itself, and finds
         itself in the cache. Upstream splits the two into separate operations, so that a compiled

@@ -28,7 +28,7 @@ argument; here it is an argument.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -39,7 +39,7 @@ import torch
 class AttentionMetadata:
     r"""One step, as attention sees it. Built once per step, shared by all layers, never modified.
 
-    - `query_start_loc`: `[num_reqs + 1]`, int32; the tokens of request `i` are
+    - `query_start_loc`: `[num_reqs + 1]`, int32; the queries of request `i` are
       `query_start_loc[i]` to `query_start_loc[i + 1]`.
     - `seq_lens`: `[num_reqs]`, int32; tokens of the request that exist after this step, stored and
       new.
@@ -60,6 +60,21 @@ class AttentionMetadata:
     def num_reqs(self) -> int:
         """How many requests take part in the step."""
         return self.seq_lens.shape[0]
+
+    @cached_property
+    def last_tokens(self) -> torch.Tensor:
+        """The place of each request's last token in the step, `[num_reqs]`, int64."""
+        return self.query_start_loc[1:].long() - 1
+
+    @cached_property
+    def last_tokens_only(self) -> AttentionMetadata:
+        r"""The same step, with a single query per request: its last token.
+
+        All keys and values are still stored. This is what the model's last layer needs, because
+        nobody reads what it says about the other tokens of a prompt.
+        """
+        ones = torch.arange(self.num_reqs + 1, dtype=torch.int32, device=self.seq_lens.device)
+        return replace(self, query_start_loc=ones, max_query_len=1)
 
     @cached_property
     def host(self) -> HostMetadata:

@@ -79,12 +79,14 @@ class Attention(nn.Module):
         hidden: torch.Tensor,
         kv_cache: torch.Tensor,
         metadata: AttentionMetadata,
+        last_tokens_only: bool = False,
     ) -> torch.Tensor:
         r"""`hidden` is `[num_tokens, hidden_size]`, and so is the result; `positions`
         `[num_tokens]`.
 
         Writes this step's keys and values into `kv_cache`,
-        `[2, num_blocks, num_kv_heads, block_size, head_size]`.
+        `[2, num_blocks, num_kv_heads, block_size, head_size]`. With `last_tokens_only` all of them
+        are written, and only each request's last token attends: the result has one row a request.
         """
         qkv = self.qkv_proj(hidden)
         query, key, value = self.rotary.split_and_rotate(
@@ -96,6 +98,8 @@ class Attention(nn.Module):
             self.k_norm,
             self.kernels,
         )
+        if last_tokens_only:
+            query, metadata = query[metadata.last_tokens], metadata.last_tokens_only
         out = self.backend.forward(self, query, key, value, kv_cache, metadata)
-        # [num_tokens, num_heads, head_size] -> [num_tokens, num_heads * head_size]
+        # [num_queries, num_heads, head_size] -> [num_queries, num_heads * head_size]
         return self.o_proj(out.flatten(1))

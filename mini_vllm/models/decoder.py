@@ -14,10 +14,16 @@ yet ({up}`vllm/model_executor/models/llama.py#LlamaDecoderLayer.forward`).
 ```{listing} mini_vllm.models.decoder.DecoderLayer.forward
 ```
 
-The forward pass ends with hidden states, not with scores. Scores for the whole vocabulary are the
-widest product in a small model, and of a prompt only the last token needs them; so the caller
-picks rows first and asks {py:meth}`DecoderForCausalLM.compute_logits` for those
-({up}`vllm/model_executor/models/llama.py#LlamaForCausalLM.compute_logits`).
+The forward pass ends with hidden states, not with scores, and with one row per request: that of its
+last token. Scores for the whole vocabulary are the widest product in a small model, and of a prompt
+only the last token needs them. Nor do the others need anything that follows the last layer's
+attention. They go through that layer to leave their keys and values there, and no further; in a
+model of four layers that saves a good part of what a prompt costs.
+
+Upstream runs all layers over all tokens, and then picks rows
+({up}`vllm/v1/worker/gpu_model_runner.py#GPUModelRunner.execute_model`): its forward pass is a
+compiled graph, in which every layer should have the same shape, and it has other readers, such as
+prompt log-probabilities.
 """
 
 from __future__ import annotations
@@ -75,17 +81,21 @@ class DecoderLayer(nn.Module):
         residual: torch.Tensor | None,
         kv_cache: torch.Tensor,
         metadata: AttentionMetadata,
+        last_tokens_only: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         r"""From the last sublayer's result and the stream, to this layer's result and the stream.
 
-        Both are `[num_tokens, hidden_size]`; the stream is None before the first layer. Modifies
-        only `kv_cache`.
+        Both are `[num_tokens, hidden_size]`; the stream is None before the first layer. With
+        `last_tokens_only`, all tokens come in and each request's last one comes out. Modifies only
+        `kv_cache`.
         """
         if residual is None:
             hidden, residual = self.input_layernorm(hidden), hidden
         else:
             hidden, residual = self.input_layernorm(hidden, residual)
-        hidden = self.self_attn(positions, hidden, kv_cache, metadata)
+        hidden = self.self_attn(positions, hidden, kv_cache, metadata, last_tokens_only)
+        if last_tokens_only:
+            residual = residual[metadata.last_tokens]
         hidden, residual = self.post_attention_layernorm(hidden, residual)
         return self.mlp(hidden), residual
 
@@ -116,10 +126,13 @@ class DecoderModel(nn.Module):
         kv_caches: Sequence[torch.Tensor],
         metadata: AttentionMetadata,
     ) -> torch.Tensor:
-        """Take tokens `[num_tokens]` to hidden states `[num_tokens, hidden_size]`, normed."""
+        """From tokens `[num_tokens]` to each last token's hidden state, normed."""
         hidden, residual = self.embed_tokens(token_ids), None
-        for layer, kv_cache in zip(self.layers, kv_caches, strict=True):
-            hidden, residual = layer(positions, hidden, residual, kv_cache, metadata)
+        last = len(self.layers) - 1 if metadata.max_query_len > 1 else None
+        for i, (layer, kv_cache) in enumerate(zip(self.layers, kv_caches, strict=True)):
+            # What a layer says of a token is read by the layers above it, as keys and values.
+            # Above the last one there is no reader left, except for the scores of last tokens.
+            hidden, residual = layer(positions, hidden, residual, kv_cache, metadata, i == last)
         hidden, _ = self.norm(hidden, residual)
         return hidden
 
@@ -153,13 +166,13 @@ class DecoderForCausalLM(nn.Module):
         kv_caches: Sequence[torch.Tensor],
         metadata: AttentionMetadata,
     ) -> torch.Tensor:
-        r"""Hidden states of all tokens of the step, `[num_tokens, hidden_size]`.
+        r"""Hidden states of each request's last token, `[num_reqs, hidden_size]`.
 
         `token_ids` and `positions` are `[num_tokens]`; `kv_caches` has one cache per layer, and
-        receives the step's keys and values.
+        receives the step's keys and values, of all tokens.
         """
         return self.model(token_ids, positions, kv_caches, metadata)
 
     def compute_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Scores in float32, `[n, vocab_size]`, for the `n` rows of `hidden` that are asked for."""
+        """Scores in float32, `[n, vocab_size]`, for the `n` rows of `hidden`."""
         return self.lm_head(hidden)

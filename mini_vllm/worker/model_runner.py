@@ -199,9 +199,6 @@ class ModelRunner:
         token_ids, positions, metadata = self._prepare_inputs(num_scheduled)
 
         hidden = self.model(token_ids, positions, self.kv_caches, metadata)
-        if metadata.max_query_len > 1:
-            # Only the last token of each request is followed by a new one.
-            hidden = hidden[metadata.query_start_loc[1:].long() - 1]
         logits = self.model.compute_logits(hidden)
 
         reached = batch.num_computed_tokens[: batch.num_reqs] + num_scheduled
