@@ -112,8 +112,8 @@ def test_following_one_request_leaves_the_others_where_they_are(impl):
 @pytest.mark.task(2)
 def test_an_unknown_request_is_refused_by_name(impl):
     engine = engine_of({"a": (3, 1)})
-    with pytest.raises(LookupError, match="'b'"):
-        impl.trace(engine, "b", tuple_of)
+    with pytest.raises(LookupError, match="no-such-request"):
+        impl.trace(engine, "no-such-request", tuple_of)
     assert engine.engine_core.scheduler.requests["a"].num_computed_tokens == 0
 
 

@@ -87,9 +87,10 @@ def step(
     r"""Run one step of the engine; return the news of each request that has any.
 
     `execute(orders)` runs the model on the scheduler's orders; `sample(orders, rows)` draws from
-    what it returned. A step that the scheduler has no requests for (`has_requests()`) does
-    nothing. One in which nobody gets a token is taken like any other: the chunks of a long prompt
-    are silent, and so is the step that tells the model who has left.
+    what it returned. The scheduler plans with `schedule()` and takes the results in with
+    `update_from_output(orders, output)`. A step that the scheduler has no requests for
+    (`has_requests()`) does nothing. One in which nobody gets a token is taken like any other: the
+    chunks of a long prompt are silent, and so is the step that tells the model who has left.
     """
     # lab: begin task 3 "run the four stages"
     if not scheduler.has_requests():

@@ -230,7 +230,7 @@ def picture(steps: Sequence[Step]) -> str:
 
 
 def main() -> None:
-    r"""Print the batches of five requests that share a scarce budget. Nothing to fill in."""
+    r"""Print the batches of four requests that share a scarce budget. Nothing to fill in."""
     engine = engines.scripted_engine(budget=16, seats=3, blocks=19, prefix_caching=False)
     arrivals = {1: [("a", 6, 13), ("b", 5, 6)], 3: [("long", 40, 8)], 5: [("c", 4, 3)]}
     with Watch(engine.scheduler) as watch:

@@ -70,7 +70,8 @@ def check_stop(request: Request, max_model_len: int) -> bool:
     returns `True`. Otherwise changes nothing and returns `False`.
 
     (In one corner the order above is a defect of the pinned release: a request that reaches
-    `max_model_len` below `min_tokens` goes on, and lab 06 is about where. Both ways pass here.)
+    `max_model_len` below `min_tokens` goes on, and lab 06 shows what becomes of it. Either
+    way passes here.)
     """
     # lab: begin task 2 "ask the five questions in order"
     params = request.sampling_params

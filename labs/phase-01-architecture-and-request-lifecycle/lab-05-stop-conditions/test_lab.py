@@ -282,8 +282,9 @@ def test_the_cause_of_a_short_answer(impl, cause, reasons, sizes):
 @pytest.mark.task(5)
 @pytest.mark.parametrize("word", ["eos", "max_tokens", ""])
 def test_an_unknown_word_is_refused_by_name(impl, word):
-    with pytest.raises(ValueError, match=repr(word)):
+    with pytest.raises(ValueError) as refusal:
         impl.diagnose(seen(impl, word))
+    assert word in str(refusal.value)
 
 
 @pytest.mark.task(5)
