@@ -17,6 +17,8 @@ import.
 from __future__ import annotations
 
 import ctypes
+import math
+import mmap
 import os
 import sys
 from dataclasses import dataclass
@@ -80,6 +82,21 @@ class Platform:
             free, _ = torch.cuda.mem_get_info(self.device)
             return free * 9 // 10
         return min(_free_host_memory() // 4, 4 * _GIB)
+
+    def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        r"""A big tensor of zeros, such as a cache.
+
+        On the CPU it costs nothing until it is touched, since the operating system promises zeros
+        and delivers them page by page; torch's own zeros are written at once, all of them. Big
+        pages are asked for: attention jumps about in a cache, and each jump to another page has
+        its address looked up first.
+        """
+        if self.name != "cpu":
+            return torch.zeros(shape, dtype=dtype, device=self.device)
+        memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 def detect_platform(device: str = "auto") -> Platform:

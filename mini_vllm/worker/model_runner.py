@@ -142,7 +142,7 @@ class ModelRunner:
             self.model_config.num_kv_heads,
             self.model_config.head_size,
         )
-        cache = _zeros((self.model_config.num_layers, *shape), self.dtype, self.device)
+        cache = self.platform.zeros((self.model_config.num_layers, *shape), self.dtype)
         self.kv_caches = list(cache.unbind(0))
 
     # ------------------------------------------------------------------ the two halves of a step
@@ -296,13 +296,3 @@ class ModelRunner:
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device)
-
-
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    # On a CPU through NumPy, whose zeros are promised by the operating system and cost nothing
-    # until they are touched; torch's are written, all of them, at once.
-    if device.type != "cpu":
-        return torch.zeros(shape, dtype=dtype, device=device)
-    return torch.from_numpy(np.zeros((*shape[:-1], shape[-1] * dtype.itemsize), np.uint8)).view(
-        dtype
-    )

@@ -159,6 +159,7 @@ class Rows(RuleBasedStateMachine):
                 computed=data.draw(st.integers(0, len(prompt) - 1)),
                 temperature=data.draw(st.sampled_from([0.0, 0.7])),
                 top_k=data.draw(st.sampled_from([0, 5])),
+                top_p=data.draw(st.sampled_from([1.0, 0.4])),
                 min_p=data.draw(st.sampled_from([0.0, 0.2])),
             )
             self.next_id += 1
@@ -198,6 +199,14 @@ class Rows(RuleBasedStateMachine):
             assert metadata.temperature.tolist() == pytest.approx(expected)
         else:
             assert metadata.all_greedy
+        if metadata.top_k is not None:
+            assert metadata.top_k.tolist() == [p.top_k or 50 for p in params]
+        else:
+            assert not any(p.top_k for p in params)
+        if metadata.top_p is not None:
+            assert metadata.top_p.tolist() == pytest.approx([p.top_p for p in params])
+        else:
+            assert all(p.top_p == 1.0 for p in params)
         min_p = metadata.processors.argmax_invariant[0]
         assert min_p._min_p[: len(params)].tolist() == pytest.approx([p.min_p for p in params])
 
@@ -212,6 +221,18 @@ def test_a_full_batch_refuses():
         batch.add_request(make_request(str(i), [1]))
     with pytest.raises(IndexError, match="a batch of 5 rows is full"):
         batch.add_request(make_request("9", [1]))
+
+
+def test_arrivals_fill_the_lowest_holes_and_the_last_rows_the_rest():
+    batch = make_batch()
+    for i in range(MAX_REQS):
+        batch.add_request(make_request(str(i), [1]))
+    batch.condense()
+    for req_id in ("3", "0", "1"):
+        batch.remove_request(req_id)
+    assert batch.add_request(make_request("9", [1])) == 0
+    batch.condense()
+    assert batch.req_ids == ["9", "4", "2"]
 
 
 def test_the_last_token_of_the_longest_text_has_no_place_and_needs_none():

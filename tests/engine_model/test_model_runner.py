@@ -127,15 +127,19 @@ class TestStates:
     def test_preempted_and_resumed_with_other_blocks(self, runner, oracle):
         answer = tokens_of(step(runner, {"a": 10}, [new("a", PROMPT, [1, 2, 3])]), "a")
         answer += tokens_of(step(runner, {"a": 1}, cached_reqs=cached(a=(10, None))), "a")
-        # "b" overwrites the blocks of "a", which has no row meanwhile but keeps its tokens.
-        step(runner, {"b": 5}, [new("b", OTHER, [2, 3])], preempted=["a"])
+        # "b" takes over two of its blocks; "a" has no row meanwhile, but keeps its tokens.
+        theirs = tokens_of(step(runner, {"b": 5}, [new("b", OTHER, [2, 3])], preempted=["a"]), "b")
         assert runner.input_batch.req_ids == ["b"]
-        back = cached(a=(0, [8, 9, 10]))
+        back = cached(a=(0, [8, 9, 10]), b=(5, None))
         back.resumed_req_ids = {"a"}
         back.all_token_ids = {"a": PROMPT + answer}
-        output = step(runner, {"a": 12}, cached_reqs=back, finished=["b"])
+        output = step(runner, {"a": 12, "b": 1}, cached_reqs=back)
         answer += tokens_of(output, "a")
+        theirs += tokens_of(output, "b")
+        output = step(runner, {"b": 1}, cached_reqs=cached(b=(6, None)), finished=["a"])
+        theirs += tokens_of(output, "b")
         assert answer == oracle("llama").generate(PROMPT, 3)
+        assert theirs == oracle("llama").generate(OTHER, 3)
 
     def test_skipped_for_a_step_and_back_without_preemption(self, runner, oracle):
         answer = tokens_of(step(runner, {"a": 10}, [new("a", PROMPT, [1, 2, 3])]), "a")
