@@ -35,9 +35,11 @@ extensions = [
     "book._ext.cards",
     "book._ext.measurements",
     "book._ext.notebooks",
+    "book._ext.streams",
     "book._ext.inline_figures",
     "book._ext.svg_math",
     "book._ext.numbering",
+    "book._ext.navigation",
 ]
 
 # ---- sources ----------------------------------------------------------------------------------

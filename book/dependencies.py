@@ -6,16 +6,16 @@ compute. Docstrings, comments and layout are none of these: the code is compared
 without them. So a sentence can be edited without an experiment running again, and a constant
 cannot be changed without every experiment that imports it running again.
 
-A module that looks at source text (it imports `inspect` or `ast`) may print what it finds, so
-for a notebook that imports such a module the text itself counts.
+Two cases are different. Cells that import `inspect` or `ast` may print source as it stands, so for
+such a notebook the text of its modules counts, docstrings and all. And a module of the book that
+reads source itself, to count lines, depends on the code of the whole engine.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -23,7 +23,10 @@ from pathlib import Path
 
 import yaml
 
+from book.module_facts import Facts, facts_of_file, facts_of_text
+
 PACKAGES = ("mini_vllm", "book", "labkit", "upstream_anchors")
+ENGINE = "mini_vllm"
 LIBRARIES = ("torch", "numpy", "numba", "transformers", "tokenizers", "matplotlib")
 MEASUREMENTS = "book/measurements"
 
@@ -34,7 +37,6 @@ _CELL = re.compile(
 _OPTION_BLOCK = re.compile(r"\A(?:---\n.*?^---\n|(?::[\w-]+:[^\n]*\n)+)", re.DOTALL | re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---\n(?P<yaml>.*?)^---\n", re.DOTALL | re.MULTILINE)
 _MAGIC = re.compile(r"^\s*[%!]")
-_LOOKS_AT_SOURCE = {"inspect", "ast", "linecache"}
 _SKIPPED_FOLDERS = ("upstream", "_build", ".git", ".nox")
 
 
@@ -78,44 +80,45 @@ def of_notebook(page: Path, root: Path) -> Dependencies:
     no reading of the code can find.
     """
     text = page.read_text(encoding="utf-8")
-    trees = [_parse_cell(cell) for cell in code_cells(text)]
+    cells = [facts_of_text(cell) for cell in code_cells(text)]
     files: set[Path] = set()
     missing: list[str] = []
-    for tree in trees:
-        files |= _named_files(tree, root, page.parent)
+    for cell in cells:
+        files |= _named_files(cell, root, page.parent)
     for pattern in front_matter(text).get("depends", []):
         found = sorted(root.glob(pattern))
         files |= set(found)
         if not found:
             missing.append(pattern)
-    result = _gather(trees, files, root)
+    result = _gather(cells, files, root)
     result.missing = missing
     return result
 
 
 def of_module(name: str, root: Path) -> Dependencies:
     """Everything that what a module computes depends on; a package counts with its modules."""
-    beside = [f"{name.rpartition('.')[0]}.{path.stem}" for path in _beside(name, root)]
-    tree = ast.parse("\n".join(f"import {module}" for module in [name, *beside]))
-    return _gather([tree], set(), root)
-
-
-def _beside(name: str, root: Path) -> list[Path]:
     folder = root.joinpath(*name.split(".")[:-1])
-    return sorted(path for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    beside = [p.stem for p in sorted(folder.glob("*.py")) if not p.stem.startswith("_")]
+    package = name.rpartition(".")[0]
+    lines = "\n".join(f"import {package}.{stem}" for stem in beside)
+    return _gather([facts_of_text(lines)], set(), root)
 
 
-def _gather(trees: list[ast.Module], files: set[Path], root: Path) -> Dependencies:
+def _gather(cells: list[Facts], files: set[Path], root: Path) -> Dependencies:
     graph = _Graph(root)
-    for tree in trees:
-        graph.follow(tree, "", is_package=False)
-    whole_text = any(_looks_at_source(tree) for tree in [*trees, *graph.trees.values()])
+    for cell in cells:
+        graph.follow(cell.modules("", is_package=False))
+    whole_text = any(cell.reads_source for cell in cells)
     result = Dependencies()
-    for name, path in graph.modules.items():
-        tree = graph.trees[name]
-        result.digests[name] = _text_digest(path) if whole_text else _code_digest(tree)
-        if name.split(".")[0] != "mini_vllm":
-            files |= _named_files(tree, root, path.parent)
+    for name, path in sorted(graph.modules.items()):
+        facts = facts_of_file(path)
+        result.digests[name] = facts.text if whole_text else facts.code
+        if name.split(".")[0] != ENGINE:
+            files |= _named_files(facts, root, path.parent)
+            if facts.reads_source and not name.startswith("book._ext"):
+                for module in sorted((root / ENGINE).rglob("*.py")):
+                    key = f"source {module.relative_to(root).as_posix()}"
+                    result.digests[key] = facts_of_file(module).code
     for path in sorted(files):
         for file in _walk(path):
             result.digests[file.relative_to(root).as_posix()] = _file_digest(file)
@@ -130,26 +133,32 @@ class _Graph:
     def __init__(self, root: Path) -> None:
         self.roots = (root, root / "labs")
         self.modules: dict[str, Path] = {}
-        self.trees: dict[str, ast.Module] = {}
+        self._not_ours: set[str] = set()
 
-    def follow(self, tree: ast.AST, module: str, *, is_package: bool) -> None:
-        for name in _imports(tree, module, is_package):
-            self._add(name)
+    def follow(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._not_ours:
+                self._add(name)
 
     def _add(self, name: str) -> None:
         parts = name.split(".")
         if parts[0] not in PACKAGES:
+            self._not_ours.add(name)
             return
         for length in range(1, len(parts) + 1):
             prefix = ".".join(parts[:length])
-            path = self._path(parts[:length])
-            if path is None:
-                return
             if prefix in self.modules:
                 continue
+            path = self._path(parts[:length])
+            if path is None:
+                self._not_ours.add(name)
+                return
             self.modules[prefix] = path
-            self.trees[prefix] = _tree(path, path.stat().st_mtime_ns)
-            self.follow(self.trees[prefix], prefix, is_package=path.name == "__init__.py")
+            # An extension's functions run when Sphinx calls them, and no notebook is Sphinx.
+            top_only = prefix.startswith("book._ext")
+            is_package = path.name == "__init__.py"
+            facts = facts_of_file(path)
+            self.follow(facts.modules(prefix, is_package=is_package, top_only=top_only))
 
     def _path(self, parts: list[str]) -> Path | None:
         for root in self.roots:
@@ -160,55 +169,10 @@ class _Graph:
         return None
 
 
-def _imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            origin = node.module or ""
-            if node.level:
-                parts = module.split(".")
-                keep = len(parts) - node.level + (1 if is_package else 0)
-                origin = ".".join([*parts[:keep], *([node.module] if node.module else [])])
-            yield origin
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
-        elif (
-            isinstance(node, ast.Call)
-            and ast.unparse(node.func).split(".")[-1] == "import_module"
-            and node.args
-            and isinstance(node.args[0], ast.Constant)
-        ):
-            yield str(node.args[0].value)
-
-
-def _parse_cell(cell: str) -> ast.Module:
-    try:
-        return ast.parse(cell)
-    except SyntaxError:
-        return ast.parse("")  # the cell fails when it runs, and says so better
-
-
-def _looks_at_source(tree: ast.AST) -> bool:
-    names = {name.split(".")[0] for name in _imports(tree, "", False)}
-    return bool(names & _LOOKS_AT_SOURCE)
-
-
-def _named_files(tree: ast.AST, root: Path, folder: Path) -> set[Path]:
+def _named_files(facts: Facts, root: Path, folder: Path) -> set[Path]:
     """Files and folders of the repository that a string in the code names, and measurements."""
-    found: set[Path] = set()
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and ast.unparse(node.func).split(".")[-1] == "measurement"
-            and node.args
-            and isinstance(node.args[0], ast.Constant)
-        ):
-            found.add(root / MEASUREMENTS / f"{node.args[0].value}.json")
-        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-            continue
-        text = node.value
-        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)+/?|[\w-]+\.\w{2,12}", text):
-            continue
+    found = {root / MEASUREMENTS / f"{name}.json" for name in facts.measurements}
+    for text in facts.strings:
         for base in (root, folder):
             path = (base / text).resolve()
             if path.exists() and path.is_relative_to(root) and path != root:
@@ -228,39 +192,8 @@ def _walk(path: Path) -> Iterator[Path]:
 
 
 @lru_cache(maxsize=1024)
-def _tree(path: Path, stamp: int) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-
-
-def _code_digest(tree: ast.Module) -> str:
-    return hashlib.sha256(ast.dump(without_docstrings(tree)).encode()).hexdigest()[:20]
-
-
-def without_docstrings(tree: ast.Module) -> ast.Module:
-    """A copy of a module without the statements that are bare strings, wherever they stand."""
-    copied = ast.parse(ast.unparse(tree))
-    for node in ast.walk(copied):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [  # type: ignore[attr-defined]
-                s
-                for s in body
-                if not (
-                    isinstance(s, ast.Expr)
-                    and isinstance(s.value, ast.Constant)
-                    and isinstance(s.value.value, str)
-                )
-            ]
-    return copied
-
-
-def _text_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
-
-
-@lru_cache(maxsize=1024)
 def _digest_of(path: Path, stamp: tuple[int, int]) -> str:
-    return _text_digest(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
 
 
 def _file_digest(path: Path) -> str:

@@ -18,7 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
-from book.figures import palette
+from book.palette import palette
 
 LOGGER = logging.getLogger(__name__)
 SVG = "http://www.w3.org/2000/svg"

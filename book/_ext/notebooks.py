@@ -20,6 +20,7 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
+from book import module_facts
 from book.dependencies import code_cells, of_notebook
 
 LOGGER = logging.getLogger(__name__)
@@ -39,10 +40,15 @@ del _os
 """
 
 
+def state(app: Sphinx, name: str) -> Path:
+    """A file or folder that one build leaves for the next, outside the pages."""
+    return Path(app.srcdir) / app.config.build_state / name
+
+
 def prepare_kernels(app: Sphinx, config: Config) -> None:
     """Write the kernels' profile below the build folder and point the environment at it."""
     root = Path(app.srcdir)
-    profile = root / "_build" / ".ipython" / "profile_default"
+    profile = state(app, ".ipython") / "profile_default"
     (profile / "startup").mkdir(parents=True, exist_ok=True)
     (profile / "ipython_kernel_config.py").write_text(_KERNEL_CONFIG, encoding="utf-8")
     startup = _STARTUP.format(root=str(root))
@@ -59,6 +65,16 @@ def prepare_kernels(app: Sphinx, config: Config) -> None:
         TOKENIZERS_PARALLELISM="false",
         HF_HUB_OFFLINE="1",
     )
+
+
+def facts_store(app: Sphinx) -> Path:
+    """Where what was read of each module waits for the next build."""
+    return state(app, ".module-facts.json")
+
+
+def recall(app: Sphinx) -> None:
+    """Take over what an earlier build has read of the modules."""
+    module_facts.load(facts_store(app))
 
 
 def is_notebook(path: Path) -> bool:
@@ -86,6 +102,7 @@ def outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
             LOGGER.info("%s runs again, because of %s", docname, ", ".join(changed[:6]))
             stale.append(docname)
     env.notebook_digests = digests  # type: ignore[attr-defined]
+    module_facts.save(facts_store(app))
     return stale
 
 
@@ -94,7 +111,7 @@ def choose_cache(app: Sphinx, docname: str, source: list[str]) -> None:
     digest = getattr(app.env, "notebook_caches", {}).get(docname)
     if digest is None:
         return
-    own = Path(app.srcdir) / "_build" / ".notebooks" / docname.replace("/", "__")
+    own = state(app, ".notebooks") / docname.replace("/", "__")
     folder = own / digest
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)
@@ -109,7 +126,9 @@ def choose_cache(app: Sphinx, docname: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> dict[str, object]:
     """Connect; `myst_nb` must be loaded before."""
     app.setup_extension("myst_nb")
+    app.add_config_value("build_state", "_build", "", types=frozenset({str}))
     app.connect("config-inited", prepare_kernels)
+    app.connect("builder-inited", recall, priority=50)
     app.connect("env-get-outdated", outdated)
     app.connect("source-read", choose_cache)
     return {"version": "1", "env_version": 1, "parallel_read_safe": False}

@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from book._ext.notebooks import state
 from book.dependencies import of_module
 from book.quantities import registry
 
@@ -101,7 +102,7 @@ def note_print(env: BuildEnvironment, request: str, text: str) -> None:
 
 def store(app: Sphinx) -> Path:
     """Where computed values wait for the next build."""
-    return Path(app.srcdir) / "_build" / ".quantities.json"
+    return state(app, ".quantities.json")
 
 
 def recall(app: Sphinx, *_: object) -> None:
@@ -160,6 +161,7 @@ def _depart_html(self: object, node: nodes.Element) -> None:
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Register role and directive."""
+    app.setup_extension("book._ext.notebooks")  # which says where state is kept
     app.add_node(quantity_number, html=(_visit_html, _depart_html))
     app.add_role("qty", QuantityRole())
     app.add_role("given", GivenRole())

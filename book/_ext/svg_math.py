@@ -12,7 +12,6 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
-import ziamath
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -29,6 +28,8 @@ class FormulaError(ValueError):
 @lru_cache(maxsize=4096)
 def formula(latex: str, *, inline: bool) -> str:
     """One formula as an `<svg>` element."""
+    import ziamath  # half a second, and most rebuilds set no formula
+
     ziamath.config.svg2 = False  # glyphs as plain paths: no ids to collide on a page
     ziamath.config.precision = 1
     try:

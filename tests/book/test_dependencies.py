@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from book import module_facts
 from book.dependencies import code_cells, of_module, of_notebook
 
 HEADER = "---\nkernelspec: {name: python3}\n---\n"
@@ -97,3 +98,29 @@ def test_a_package_of_quantities_counts_with_all_its_modules(tree):
     before = of_module("book.quantities.registry", tree).digest()
     (folder / "llama.py").write_text("LAYERS = 32\n")
     assert of_module("book.quantities.registry", tree).digest() != before
+
+
+def test_a_module_that_reads_source_depends_on_all_code_and_on_no_docstring(tree):
+    (tree / "book" / "__init__.py").write_text("")
+    (tree / "book" / "counts.py").write_text("import ast\nfrom mini_vllm import other\n")
+    notebook = page(tree, "from book import counts")
+    before = of_notebook(notebook, tree).digest()
+    pool = tree / "mini_vllm" / "core" / "pool.py"
+    pool.write_text('"""Text."""\nSIZE = 16\n')
+    assert of_notebook(notebook, tree).digest() == before
+    pool.write_text("SIZE = 17\n")
+    assert of_notebook(notebook, tree).digest() != before
+
+
+def test_what_was_read_is_kept_for_the_next_build(tree, tmp_path):
+    notebook = page(tree, "import mini_vllm.engine")
+    before = of_notebook(notebook, tree).digest()
+    store = tmp_path / "facts.json"
+    module_facts.save(store)
+    known = dict(module_facts._KNOWN)
+    module_facts._KNOWN.clear()
+    module_facts.load(store)
+    assert {key: known[key] for key in module_facts._USED} == module_facts._KNOWN
+    assert of_notebook(notebook, tree).digest() == before
+    store.write_text("not json")
+    module_facts.load(store)  # a damaged store is as good as none

@@ -14,17 +14,21 @@ that a cross-reference to any of them resolves.
 
 from __future__ import annotations
 
-from sphinx.application import Sphinx
+from typing import TYPE_CHECKING
 
-from book._ext.weave.analysis import setup_analysis
-from book._ext.weave.homes import connect_homes
-from book._ext.weave.listing import Listing
-from book._ext.weave.objects import ModuleDocstring, ObjectHome, RemainingObjects
-from book._ext.weave.short import connect_shortening
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Register the directives; `autodoc2` must be among the extensions, for its database."""
+    # Imported here: `book._ext.weave.source` is of use without Sphinx, also to notebooks.
+    from book._ext.weave.analysis import setup_analysis
+    from book._ext.weave.homes import connect_homes
+    from book._ext.weave.listing import Listing
+    from book._ext.weave.objects import ModuleDocstring, ObjectHome, RemainingObjects
+    from book._ext.weave.short import connect_shortening
+
     app.setup_extension("autodoc2")
     setup_analysis(app)
     app.add_directive("docstring", ModuleDocstring)

@@ -18,9 +18,11 @@ extensions = [
     "book._ext.questions",
     "book._ext.invariants",
     "book._ext.notebooks",
+    "book._ext.streams",
     "book._ext.inline_figures",
     "book._ext.svg_math",
     "book._ext.numbering",
+    "book._ext.navigation",
 ]
 exclude_patterns = ["_build", "sample"]
 source_suffix = {".md": "myst-nb"}
