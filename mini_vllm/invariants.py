@@ -40,7 +40,7 @@ class Invariant:
     r"""One named statement about the engine's state.
 
     `owner` says whose state the predicate reads; `phase` is the phase of the book that explains
-    it; `anchors` are upstream places, written as in the {up} role.
+    it; `anchors` are upstream places, in the notation of the `up` role.
     """
 
     id: str
