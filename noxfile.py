@@ -190,7 +190,8 @@ def site(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Output tokens per second beside transformers, same checkpoint, same prompts, one run."""
     python = environment(session, "full")
-    run(session, python, "-m", "mini_vllm.bench", *session.posargs)
+    arguments = session.posargs or ["throughput", "book/model/checkpoint"]
+    run(session, python, "-m", "mini_vllm.bench", *arguments)
 
 
 @nox.session
