@@ -19,9 +19,6 @@ CPU backend has one C++ kernel for both, with a scheduler that deals out tiles:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -30,7 +27,7 @@ from mini_vllm.attention.backend import AttentionBackend, AttentionShape
 from mini_vllm.attention.metadata import AttentionMetadata, HostMetadata
 from mini_vllm.attention.torch_reference import causal_mask, gather_pages
 from mini_vllm.kernels import paged
-from mini_vllm.kernels.numba_kernels import DTYPES, as_array
+from mini_vllm.kernels.numba_kernels import DTYPES, as_array, num_threads
 
 
 class CpuNumbaBackend(AttentionBackend):
@@ -66,7 +63,8 @@ class CpuNumbaBackend(AttentionBackend):
         paged.write_kv(as_array(key), as_array(value), key_cache, value_cache, host.slot_mapping)
 
         if host.single_rows.size:
-            _decode()(
+            decode = paged.decode if num_threads() == 1 else paged.decode_parallel
+            decode(
                 as_array(query),
                 key_cache,
                 value_cache,
@@ -83,15 +81,6 @@ class CpuNumbaBackend(AttentionBackend):
             past = _past_of(row, key[start:end], value[start:end], kv_cache, host)
             out[start:end] = _attend(layer, query[start:end], *past)
         return out
-
-
-def _decode() -> Callable[..., None]:
-    # Numba keeps its own count of threads; it follows torch's, so that one setting rules both.
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
-    if threads == 1:
-        return paged.decode
-    numba.set_num_threads(threads)
-    return paged.decode_parallel
 
 
 def _past_of(

@@ -7,9 +7,10 @@ bound by how memory is read and by how often Python is asked, and that is what a
 
 | module | holds |
 |---|---|
-| {py:mod}`~mini_vllm.kernels.interface` | the four operations a dense decoder needs |
+| {py:mod}`~mini_vllm.kernels.interface` | the operations a dense decoder needs |
 | {py:mod}`~mini_vllm.kernels.torch_kernels` | their meaning, in torch: the oracle |
 | {py:mod}`~mini_vllm.kernels.elementwise` | the same as compiled loops |
+| {py:mod}`~mini_vllm.kernels.matvec` | a product with a single row |
 | {py:mod}`~mini_vllm.kernels.paged` | writing keys and values into pages, and attending to them |
 | {py:mod}`~mini_vllm.kernels.bits` | bfloat16 and the exponential, in registers |
 | {py:mod}`~mini_vllm.kernels.numba_kernels` | the bridge from tensors to loops |

@@ -1,8 +1,9 @@
 r"""Which operations does a model need, apart from multiplying matrices?
 
-Four, it turns out, for every dense decoder in this house. The matrix products go to the library
-that the vendor tuned; what is left between them is short, limited by memory and by the price of a
-call, and worth having twice: once as plain torch that anybody can check by eye, and once fast.
+Four, it turns out, for every dense decoder in this house. What lies between the matrix products is
+short, limited by memory and by the price of a call, and worth having twice: once as plain torch
+that anybody can check by eye, and once fast. The products themselves go to the library that the
+vendor tuned, and are on the list only because it has a blind spot: a product with a single row.
 
 {py:class}`Kernels` is the list. A layer is given one of its implementations when it is built and
 never asks which; {py:func}`mini_vllm.kernels.selector.select_kernels` chooses, and says why. A
@@ -26,6 +27,12 @@ class Kernels(ABC):
 
     #: The name by which a log line or an error speaks of this implementation.
     name: str
+
+    @abstractmethod
+    def linear(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        r"""`x @ weight.T + bias`: `[num_tokens, in_size]` to `[num_tokens, out_size]`."""
 
     @abstractmethod
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:

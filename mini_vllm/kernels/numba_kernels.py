@@ -11,10 +11,12 @@ seconds, and later ones milliseconds.
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from mini_vllm.kernels import elementwise
+from mini_vllm.kernels import elementwise, matvec
 from mini_vllm.kernels.interface import Kernels
 
 #: The types that the loops are compiled for.
@@ -28,6 +30,16 @@ def as_array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
+def num_threads() -> int:
+    r"""How many threads a parallel loop will use now: as many as torch may, if there are so many.
+
+    Numba counts its own; this sets it, so that one setting rules both.
+    """
+    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    numba.set_num_threads(threads)
+    return threads
+
+
 class NumbaKernels(Kernels):
     """The operations as compiled loops over rows, for float32 and bfloat16 on the CPU.
 
@@ -37,10 +49,30 @@ class NumbaKernels(Kernels):
     name = "numba"
 
     def __init__(self) -> None:
-        self._no_norm = {
+        # What stands for "no norm" and "no bias": a loop's arguments must have one type.
+        self._nothing = {
             torch.float32: np.empty(0, np.float32),
             torch.bfloat16: np.empty(0, np.uint16),
         }
+
+    def linear(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        r"""See {py:meth}`~mini_vllm.kernels.interface.Kernels.linear`.
+
+        Only a single row is multiplied here; more of them are the library's.
+        """
+        if x.shape[0] != 1:
+            return F.linear(x, weight, bias)
+        out = x.new_empty((1, weight.shape[0]))
+        product = matvec.matvec if num_threads() == 1 else matvec.matvec_parallel
+        product(
+            as_array(x)[0],
+            as_array(weight),
+            self._nothing[x.dtype] if bias is None else as_array(bias),
+            as_array(out)[0],
+        )
+        return out
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         """See {py:meth}`~mini_vllm.kernels.interface.Kernels.rms_norm`."""
@@ -85,7 +117,7 @@ class NumbaKernels(Kernels):
         query = qkv.new_empty((num_tokens, num_heads, head_size))
         key = qkv.new_empty((num_tokens, num_kv_heads, head_size))
         value = torch.empty_like(key)
-        none = self._no_norm[qkv.dtype]
+        none = self._nothing[qkv.dtype]
         elementwise.split_qkv_rotary(
             as_array(qkv),
             as_array(positions),

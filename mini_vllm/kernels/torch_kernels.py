@@ -1,4 +1,4 @@
-r"""What do the four operations mean?
+r"""What do the operations mean?
 
 This. Each method below is the definition, in as few lines of torch as it takes, on any device and
 in any type. It is the oracle of the fast version, and the version that runs where there is no
@@ -17,6 +17,12 @@ class TorchKernels(Kernels):
     """The operations in plain torch: slow at small sizes, right everywhere."""
 
     name = "torch"
+
+    def linear(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See {py:meth}`~mini_vllm.kernels.interface.Kernels.linear`."""
+        return F.linear(x, weight, bias)
 
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         """See {py:meth}`~mini_vllm.kernels.interface.Kernels.rms_norm`."""

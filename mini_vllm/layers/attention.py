@@ -64,8 +64,8 @@ class Attention(nn.Module):
         self.kernels = kernels or TorchKernels()
         kv_size = num_kv_heads * head_size
         parts = {"q_proj": num_heads * head_size, "k_proj": kv_size, "v_proj": kv_size}
-        self.qkv_proj = StackedLinear(hidden_size, parts, bias=qkv_bias)
-        self.o_proj = Linear(num_heads * head_size, hidden_size, bias=output_bias)
+        self.qkv_proj = StackedLinear(hidden_size, parts, bias=qkv_bias, kernels=kernels)
+        self.o_proj = Linear(num_heads * head_size, hidden_size, bias=output_bias, kernels=kernels)
         self.rotary = rotary
         # Modules for their weights; the arithmetic is in the fused kernel.
         self.q_norm = self.k_norm = None

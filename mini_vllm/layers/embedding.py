@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mini_vllm.kernels.interface import Kernels
+from mini_vllm.kernels.torch_kernels import TorchKernels
 from mini_vllm.layers.weight_slot import WeightSlot
 
 
@@ -47,8 +49,15 @@ class OutputHead(nn.Module):
     Upstream: {up}`vllm/model_executor/layers/vocab_parallel_embedding.py#ParallelLMHead`.
     """
 
-    def __init__(self, vocab_size: int, hidden_size: int, tied_to: Embedding | None = None):
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden_size: int,
+        tied_to: Embedding | None = None,
+        kernels: Kernels | None = None,
+    ):
         super().__init__()
+        self.kernels = kernels or TorchKernels()
         self.tied = tied_to is not None
         self.weight = (
             nn.Parameter(torch.empty(vocab_size, hidden_size), requires_grad=False)
@@ -58,7 +67,7 @@ class OutputHead(nn.Module):
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """One row of scores per row of `hidden`."""
-        return F.linear(hidden, self.weight).float()
+        return self.kernels.linear(hidden, self.weight).float()
 
     def weight_slots(self, name: str) -> dict[str, WeightSlot]:
         """The table under its own name, or nothing if it belongs to the embedding."""

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from mini_vllm.kernels.interface import Kernels
+from mini_vllm.kernels.torch_kernels import TorchKernels
 from mini_vllm.layers.weight_slot import WeightSlot
 
 
@@ -31,8 +32,11 @@ class Linear(nn.Module):
 
     bias: nn.Parameter | None
 
-    def __init__(self, in_size: int, out_size: int, *, bias: bool = False):
+    def __init__(
+        self, in_size: int, out_size: int, *, bias: bool = False, kernels: Kernels | None = None
+    ):
         super().__init__()
+        self.kernels = kernels or TorchKernels()
         self.weight = nn.Parameter(torch.empty(out_size, in_size), requires_grad=False)
         # A bias is a parameter like any other, or a loader will not see it.
         bias_ = nn.Parameter(torch.empty(out_size), requires_grad=False) if bias else None
@@ -40,7 +44,7 @@ class Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the map to each row of `x`."""
-        return F.linear(x, self.weight, self.bias)
+        return self.kernels.linear(x, self.weight, self.bias)
 
     def weight_slots(self, name: str) -> dict[str, WeightSlot]:
         """The weight, and the bias if there is one, under their own names."""
@@ -60,8 +64,15 @@ class StackedLinear(Linear):
     {up}`vllm/model_executor/layers/linear.py#MergedColumnParallelLinear`.
     """
 
-    def __init__(self, in_size: int, parts: Mapping[str, int], *, bias: bool = False):
-        super().__init__(in_size, sum(parts.values()), bias=bias)
+    def __init__(
+        self,
+        in_size: int,
+        parts: Mapping[str, int],
+        *,
+        bias: bool = False,
+        kernels: Kernels | None = None,
+    ):
+        super().__init__(in_size, sum(parts.values()), bias=bias, kernels=kernels)
         self.parts = dict(parts)
 
     def weight_slots(self, name: str) -> dict[str, WeightSlot]:

@@ -35,8 +35,8 @@ class GatedMLP(nn.Module):
     ):
         super().__init__()
         parts = {"gate_proj": intermediate_size, "up_proj": intermediate_size}
-        self.gate_up_proj = StackedLinear(hidden_size, parts, bias=bias)
-        self.down_proj = Linear(intermediate_size, hidden_size, bias=bias)
+        self.gate_up_proj = StackedLinear(hidden_size, parts, bias=bias, kernels=kernels)
+        self.down_proj = Linear(intermediate_size, hidden_size, bias=bias, kernels=kernels)
         self.kernels = kernels or TorchKernels()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -157,7 +157,7 @@ class DecoderForCausalLM(nn.Module):
         self.config = config
         self.model = DecoderModel(config, max_position, backend, kernels)
         tied_to = self.model.embed_tokens if config.tie_word_embeddings else None
-        self.lm_head = OutputHead(config.vocab_size, config.hidden_size, tied_to)
+        self.lm_head = OutputHead(config.vocab_size, config.hidden_size, tied_to, kernels)
 
     def forward(
         self,

@@ -87,6 +87,7 @@ ARCHITECTURES = {
 @pytest.fixture(autouse=True)
 def _inference():
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     with torch.no_grad():
         yield
 

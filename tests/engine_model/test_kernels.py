@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit, vectorize  # noqa: F401
+from numba import njit
 
 from mini_vllm.errors import ConfigError
 from mini_vllm.kernels.bits import FASTMATH, exp_clamped, narrow, widen
@@ -92,6 +92,14 @@ class TestAgreement:
         expected, actual = (run(kernels) for kernels in IMPLEMENTATIONS)
         torch.testing.assert_close(actual, expected, **TOLERANCE[dtype])
 
+    @pytest.mark.parametrize(("in_size", "out_size"), [(3, 5), (64, 96), (130, 7)])
+    @pytest.mark.parametrize("with_bias", [False, True])
+    def test_linear(self, num_tokens, in_size, out_size, with_bias, dtype):
+        x, weight = torch.randn(num_tokens, in_size), torch.randn(out_size, in_size)
+        x, weight = (x / in_size**0.5).to(dtype), weight.to(dtype)
+        bias = torch.randn(out_size).to(dtype) if with_bias else None
+        self.compare(lambda k: k.linear(x, weight, bias), dtype)
+
     @pytest.mark.parametrize("size", [8, 67, 256])
     def test_norms(self, num_tokens, size, dtype):
         x, residual = torch.randn(2, num_tokens, size).to(dtype)
@@ -153,6 +161,17 @@ class TestSelector:
             select_kernels(self.cpu, torch.float16, "numba")
         with pytest.raises(ConfigError, match=r"'fastest'.*auto, numba, torch"):
             select_kernels(self.cpu, torch.float32, "fastest")
+
+
+def test_threads_give_the_same_bits():
+    x, weight = torch.randn(1, 64), torch.randn(50, 64)
+    one = NumbaKernels().linear(x, weight)
+    torch.set_num_threads(2)
+    try:
+        two = NumbaKernels().linear(x, weight)
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(one, two)
 
 
 def test_an_array_shares_the_tensors_memory():
