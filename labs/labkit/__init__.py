@@ -15,6 +15,7 @@ imagine a reader getting it wrong, and counts how many of these the tests catch.
 | `guard` | how long a test may take, so that an endless loop is a failure and not a hang |
 | `plugin` | all of this as pytest sees it: fixtures, marks, the lines of the summary |
 | `grading` | one lab graded in a process of its own: the verdict of every task |
+| `failure` | what a learner has to read of a failure |
 | `bench` | one lab's tests run many times in one process, each time on other code |
 | `verify` | the proof that starter, hints, tests and solution fit together |
 | `mutation` | broken solutions: how they are made, run, counted and committed |

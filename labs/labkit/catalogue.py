@@ -49,6 +49,32 @@ class Question:
     unit: str = ""
     choices: tuple[str, ...] = ()
 
+    def answer(self, given: str) -> str:
+        r"""A learner's answer as it is kept: one of the choices, or the number without its unit.
+
+        A question with a unit and without choices asks for a number that is not negative. What
+        can be no answer is refused with a {py:class}`LabError`.
+        """
+        text = given.strip()
+        if self.choices:
+            if text not in self.choices:
+                allowed = ", ".join(self.choices)
+                raise LabError(f"{self.id}: {text!r} is not an answer; it may be {allowed}")
+            return text
+        if self.unit:
+            # `12 tokens` is 12, and so is `12 token`; `12 apples` is a misunderstanding.
+            unit = re.escape(self.unit.removesuffix("s"))
+            match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*(?:{unit}s?)?", text, re.IGNORECASE)
+            if not match:
+                raise LabError(
+                    f"{self.id}: {text!r} is not a number of {self.unit}; "
+                    "write one that is 0 or more, in digits"
+                )
+            return match[1]
+        if not text:
+            raise LabError(f"{self.id}: {text!r} is not an answer; it may be anything but nothing")
+        return text
+
 
 @dataclass(frozen=True)
 class Lab:
@@ -132,10 +158,12 @@ class Catalogue:
             return found[0]
         if found:
             raise LabError(f"{name!r} means several labs: {', '.join(lab.short for lab in found)}")
-        names = [form for lab in self.labs for form in (lab.name, lab.short)]
-        near = difflib.get_close_matches(Path(wanted).name, names, n=3, cutoff=0.3)
-        listing = ", ".join(near or names) or "there are none"
-        raise LabError(f"no lab is called {name!r}; the nearest: {listing}")
+        forms = {form: lab for lab in self.labs for form in (lab.name, lab.short)}
+        near = difflib.get_close_matches(Path(wanted).name, forms, n=6, cutoff=0.3)
+        once = list(dict.fromkeys(forms[form].name for form in near))[:3]
+        listing = ", ".join(once or [lab.name for lab in self.labs])
+        which = "the nearest" if once else "there are" if listing else "there are none"
+        raise LabError(f"no lab is called {name!r}; {which}{': ' if listing else ''}{listing}")
 
     def select(self, names: list[str]) -> list[Lab]:
         r"""The labs that are named, or all when none is."""

@@ -82,6 +82,9 @@ class Learner:
             arguments.lab, arguments.task = None, int(arguments.lab)
         lab = self._lab(arguments.lab)
         task = arguments.task or self._first_open_task(lab)
+        if task is None:
+            self.console.print(self._no_open_task(lab))
+            return 0
         all_hints = hints.of(lab, task)
         count = min(self.state.hints(lab.short, task) + 1, len(all_hints))
         self.state.hinted(lab.short, task, count)
@@ -137,43 +140,56 @@ class Learner:
         open_labs = (lab for lab in self.catalogue.labs if not self.state.is_complete(lab.short))
         return next(open_labs, None)
 
-    def _first_open_task(self, lab: Lab) -> int:
+    def _first_open_task(self, lab: Lab) -> int | None:
         green = self.state.green(lab.short)
-        return next((t for t in range(1, len(lab.tasks) + 1) if t not in green), len(lab.tasks))
+        return next((t for t in range(1, len(lab.tasks) + 1) if t not in green), None)
+
+    def _no_open_task(self, lab: Lab) -> str:
+        done = self.state.is_complete(lab.short)
+        state = "is done" if done else "has all tasks done; what fails needs several of them"
+        name = lab.name[:6]
+        return f"{lab.short} {state}; `labs hint {name} 1` shows a hint for task 1 all the same"
 
     def _grade(self, lab: Lab) -> grading.Grade:
         grade = grading.grade(lab)
-        self.state.passed(lab.short, grade.green)
+        self.state.graded(lab.short, grade.green, complete=grade.complete)
         self.console.print(tables.report(grade))
         if grade.complete:
             self.state.completed(lab.short, lab.title)
         elif failure := grade.first_failure():
-            task = failure.tasks[0]
-            taken = self.state.hints(lab.short, task)
-            if taken < len(hints.GRADES):
-                ask = f"labs hint {lab.name[:6]} {task}"
-                self.console.print(Text(f"\nhint {taken + 1} of 3: {ask}", "dim"))
+            self._offer_hint(lab, failure)
         if compared := tables.predictions(lab, self.state, grade.truths):
             self.console.print("", compared, sep="\n")
         self.console.print("", tables.progress(self.catalogue, self.state), sep="\n")
         return grade
 
+    def _offer_hint(self, lab: Lab, failure: grading.Verdict) -> None:
+        """Name the next hint, where a hint could help: one task is to blame, and was called."""
+        if failure.unloadable or len(failure.tasks) != 1:
+            return
+        [task] = failure.tasks
+        taken = self.state.hints(lab.short, task)
+        if taken < len(hints.GRADES):
+            ask = f"labs hint {lab.name[:6]} {task}"
+            self.console.print(Text(f"\nhint {taken + 1} of 3: {ask}", "dim"))
+
     def _ask(self, lab: Lab, question: Question) -> None:
         self.console.print(Text(f"\n{question.question}", "bold"))
         if question.choices:
             self.console.print(Text(f"one of: {', '.join(question.choices)}", "dim"))
-        try:
-            answer = self.console.input(f"{question.unit or 'your answer'}: ")
-        except EOFError:
-            raise LabError(f"no answer: labs predict {lab.name[:6]} {question.id}=…") from None
-        self._keep(lab, question, answer)
+        while True:
+            try:
+                answer = self.console.input(f"{question.unit or 'your answer'}: ")
+            except EOFError:
+                raise LabError(f"no answer: labs predict {lab.name[:6]} {question.id}=…") from None
+            try:
+                return self._keep(lab, question, answer)
+            except LabError as error:
+                self.console.print(Text(str(error), "red"))
 
     def _keep(self, lab: Lab, question: Question, answer: str) -> None:
-        answer = answer.strip()
-        if not answer or (question.choices and answer not in question.choices):
-            allowed = ", ".join(question.choices) or "anything but nothing"
-            raise LabError(f"{question.id}: {answer!r} is not an answer; it may be {allowed}")
-        self.state.predict(lab.short, question.id, question.question, answer)
+        kept = question.answer(answer)
+        self.state.predict(lab.short, question.id, question.question, kept)
 
     def _path(self, path: Path) -> str:
         return path.relative_to(self.catalogue.root).as_posix()

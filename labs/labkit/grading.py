@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import implementation, plugin
+from labkit import failure, implementation, plugin
 from labkit.catalogue import Lab
 
 # A lab runs in milliseconds. What takes this long is stuck where the guard of single tests cannot
@@ -41,12 +41,15 @@ class Verdict:
 
     @property
     def message(self) -> str:
-        r"""One or two lines that say why the test failed or was skipped."""
+        r"""A few lines that say why the test failed or was skipped."""
         if self.error is None or self.outcome == "skipped":
             return self.reason or ""
-        kind, text = self.error
-        first = "\n".join(text.strip().splitlines()[:4])
-        return first if kind in ("AssertionError", "NotImplementedError") else f"{kind}: {first}"
+        return failure.short(*self.error)
+
+    @property
+    def unloadable(self) -> bool:
+        r"""Whether the file under judgment could not even be loaded."""
+        return self.error is not None and self.error[0] == "Unloadable"
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,12 @@ def grade(lab: Lab, label: str = "starter") -> Grade:
                 timeout=PATIENCE_S,
             )
             output = run.stdout + run.stderr
+            end = _end(run.returncode)
         except subprocess.TimeoutExpired:
-            output = f"the tests of {lab.name} were stopped after {PATIENCE_S} s"
+            output, end = "", f"the tests of {lab.name} were stopped after {PATIENCE_S} s"
         lines = json.loads(report.read_text(encoding="utf-8")) if report.exists() else []
+    if not lines:
+        output = f"{output.strip()[-2000:]}\n{end}".strip()
     truths = {id: answer for line in lines for _, id, answer in line["truths"]}
     return Grade(lab, tuple(_verdicts(lines)), truths, output)
 
@@ -123,6 +129,11 @@ def _verdicts(lines: list[dict]) -> Iterator[Verdict]:
             error=tuple(line["error"]) if line["error"] else None,
             reason=line["reason"],
         )
+
+
+def _end(status: int) -> str:
+    how = f"with exit status {status}" if status >= 0 else f"killed by signal {-status}"
+    return f"the process ended without a result, {how}"
 
 
 def _search_path() -> list[str]:

@@ -19,9 +19,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import NoReturn
 
 CHOICES = ("solution", "starter")
 VARIABLE = "LAB_IMPL"
+
+
+class Loaded(ModuleType):
+    r"""A module that goes by the name of its file, in what pytest prints of a failure."""
+
+    def __repr__(self) -> str:
+        return f"<{Path(self.__file__ or 'code').name}>"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{Path(self.__dict__['__file__']).name} has no `{name}`")
 
 
 @dataclass(frozen=True)
@@ -34,18 +45,22 @@ class Implementation:
     label: str
     code: CodeType | None = None
 
+    def path(self, folder: Path) -> Path:
+        r"""The file in a lab's folder that the code is, or was made from."""
+        return folder / f"{self.label if self.code is None else 'solution'}.py"
+
     def load(self, folder: Path) -> ModuleType:
         r"""Execute the code as a fresh module and return it.
 
         The module stands in `sys.modules` under its unique name (dataclasses look themselves up
         there) until the next load of the same lab. Whatever the file raises, this raises.
         """
-        path = folder / f"{self.label if self.code is None else 'solution'}.py"
+        path = self.path(folder)
         code = self.code
         if code is None:
             code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
         words = f"lab_implementation.{folder.parent.name}.{folder.name}"
-        module = ModuleType(re.sub(r"[^\w.]", "_", words))
+        module = Loaded(re.sub(r"[^\w.]", "_", words))
         module.__file__ = str(path)
         sys.modules[module.__name__] = module
         exec(code, module.__dict__)

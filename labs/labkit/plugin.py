@@ -23,8 +23,9 @@ from types import ModuleType
 from typing import cast
 
 import pytest
+from _pytest.outcomes import Failed
 
-from labkit import catalogue, implementation, machine
+from labkit import catalogue, failure, implementation, machine
 from labkit.guard import time_limit
 from labkit.state import State
 
@@ -37,6 +38,10 @@ _MARKS = (
     "gpu: needs a CUDA device; skipped, with the reason, where there is none",
     "slow: takes more than ten seconds",
 )
+
+
+class Unloadable(Failed):
+    r"""The implementation under judgment raised while it was loaded; no task is to blame."""
 
 
 @functools.cache
@@ -81,7 +86,8 @@ def impl(lab: catalogue.Lab) -> ModuleType:
         with time_limit(lab.seconds):
             return chosen.load(lab.folder)
     except Exception as error:
-        pytest.fail(f"{chosen.label}.py cannot be loaded: {error!r}", pytrace=False)
+        reason = failure.of_loading(error, chosen.path(lab.folder))
+        raise Unloadable(reason, pytrace=False) from None
 
 
 @pytest.fixture

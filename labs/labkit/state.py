@@ -38,19 +38,25 @@ class State:
         self.note(f"{lab}: predicted `{id}`", f"> {question}\n\nMy answer: **{answer}**")
 
     def green(self, lab: str) -> list[int]:
-        r"""The tasks whose tests have all passed at some time."""
+        r"""The tasks whose tests all passed when the lab was last graded."""
         return sorted(int(key) for key in self._read("progress").get(lab, {}) if key.isdigit())
 
-    def passed(self, lab: str, tasks: list[int]) -> list[int]:
-        r"""Record green tasks with the time of day; returns those that were not green before."""
-        known = set(self.green(lab))
-        fresh = [task for task in tasks if task not in known]
-        if fresh:
-            self._update("progress", lab, {str(task): _now() for task in fresh})
-        return fresh
+    def graded(self, lab: str, green: list[int], *, complete: bool) -> None:
+        r"""Record the tasks that are green now, each with the time since when.
+
+        What was green and is not any more is taken back, and so is a lab's completion; that it was
+        complete once is kept, for the notebook.
+        """
+        data = self._read("progress")
+        before = data.get(lab, {})
+        now: dict[str, str] = {str(task): before.get(str(task), _now()) for task in green}
+        if once := before.get("complete", before.get("once")):
+            now["complete" if complete else "once"] = once
+        if now != before:
+            self._write("progress", data | {lab: now})
 
     def is_complete(self, lab: str) -> bool:
-        r"""Whether every test of the lab has passed at some time."""
+        r"""Whether every test of the lab passed when it was last graded."""
         return "complete" in self._read("progress").get(lab, {})
 
     def completed(self, lab: str, title: str) -> bool:

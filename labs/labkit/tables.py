@@ -60,9 +60,10 @@ def report(grade: Grade) -> RenderableType:
         table.add_row(_mark(DONE if well else OPEN), "", Text("all together", "italic"), counts)
     parts: list[RenderableType] = [Text(f"{grade.lab.short}  {grade.lab.title}", "bold"), table]
     if failure := grade.first_failure():
-        parts += [Text(f"\nfirst failure: {failure.test}", "red"), Text(failure.message)]
+        first = "it does not load:" if failure.unloadable else f"first failure: {failure.test}"
+        parts += [Text(f"\n{first}", "red"), Text(failure.message)]
     elif not grade.verdicts:
-        parts += [Text("\nthe tests did not run:", "red"), Text(grade.output.strip()[-2000:])]
+        parts += [Text("\nthe tests did not run:", "red"), Text(grade.output)]
     return Group(*parts)
 
 

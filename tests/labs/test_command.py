@@ -76,7 +76,9 @@ def test_the_grade_is_that_of_a_process_of_its_own(toy):
 
 def test_a_lab_that_hangs_or_exits_is_survived(toy, labs, monkeypatch):
     toy.edit("starter.py", STUB, "import os; os._exit(3)")
-    assert "the tests did not run" in labs("check", "lab-01", status=1)
+    printed = labs("check", "lab-01", status=1)
+    assert "the tests did not run" in printed
+    assert "the process ended without a result, with exit status 3" in printed
     monkeypatch.setattr(grading, "PATIENCE_S", 3)
     toy.edit(
         "starter.py",
@@ -103,11 +105,32 @@ def test_predictions_are_kept_and_compared(toy, labs, quick):
     [
         ("parity=both", "it may be even, odd"),
         ("parity=", "'' is not an answer"),
+        ("double-of-21=abc", "double-of-21: 'abc' is not a number of number; write one that is"),
+        ("double-of-21=-3", "'-3' is not a number"),
+        ("double-of-21=12 apples", "'12 apples' is not a number"),
+        ("double-of-21=", "'' is not a number"),
         ("colour=red", "asks for no prediction 'colour'; it has: double-of-21, parity"),
     ],
 )
 def test_an_impossible_prediction_is_refused(labs, answer, message):
     assert message in labs("predict", answer, status=2)
+
+
+@pytest.mark.parametrize("answer", ["42", " 42 ", "42 number", "42 Numbers", "42number"])
+def test_a_number_may_have_its_unit_behind_it(toy, labs, answer):
+    labs("predict", "lab-01", f"double-of-21={answer}")
+    stored = json.loads((toy.root / ".labs/predictions.json").read_text())
+    assert stored == {LAB: {"double-of-21": "42"}}
+
+
+def test_an_answer_that_is_refused_is_asked_for_again(toy, labs, monkeypatch):
+    answers = iter(["abc", "42 numbers", "both", "odd"])
+    monkeypatch.setattr("builtins.input", lambda: next(answers))
+    printed = labs("predict", "lab-01")
+    assert "'abc' is not a number" in printed
+    assert "'both' is not an answer; it may be even, odd" in printed
+    stored = json.loads((toy.root / ".labs/predictions.json").read_text())
+    assert stored == {LAB: {"double-of-21": "42", "parity": "odd"}}
 
 
 def test_predictions_are_asked_for_where_there_is_a_terminal(labs, monkeypatch):
@@ -126,6 +149,77 @@ def test_hints_come_one_at_a_time(labs):
     assert "3 of 3  Multiply." in labs("hint", "1", status=0)
     assert "3 of 3" in labs("hint", "lab-01")
     assert "has the tasks 1 to 2, not 9" in labs("hint", "lab-01", "9", status=2)
+
+
+def test_a_lab_that_is_done_needs_no_hint(toy, labs, quick):
+    starter = toy.folder / "starter.py"
+    starter.write_text(toy.lab.solution.read_text(), encoding="utf-8")
+    labs("check", "lab-01")
+    printed = labs("hint", "lab-01")
+    assert "phase-07/lab-01 is done" in printed
+    assert "1 of 3" not in printed
+    assert "1 of 3  Where does" in labs("hint", "lab-01", "1")
+
+
+def test_what_fails_now_is_not_shown_as_done(toy, labs, quick):
+    starter = toy.folder / "starter.py"
+    starter.write_text(toy.lab.solution.read_text(), encoding="utf-8")
+    assert "1 / 1 labs, all done" in labs("check", "lab-01")
+    toy.edit("starter.py", "return number * 2", "return number")
+    assert "0 / 1 labs, about 7 min to go" in labs("check", "lab-01", status=1)
+    assert "○●" in labs("list")
+    assert "1 of 3  Where does the second" in labs("hint", "lab-01")
+    toy.edit("starter.py", "return number", "return number * 2")
+    assert "1 / 1 labs, all done" in labs("check", "lab-01")
+    notebook = (toy.root / ".labs/notebook.md").read_text()
+    assert notebook.count("phase-07/lab-01: complete") == 1
+
+
+def test_no_hint_where_no_single_task_is_to_blame(toy, labs, quick):
+    starter = toy.folder / "starter.py"
+    starter.write_text(toy.lab.solution.read_text(), encoding="utf-8")
+    toy.edit("test_lab.py", "4], 4)) == 8", "4], 4)) == 9")
+    printed = labs("check", "lab-01", status=1)
+    assert "first failure: test_both" in printed
+    assert "labs hint" not in printed
+    assert "has all tasks done" in labs("hint", "lab-01")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import math\ndef double(number:\n", "starter.py line 2: SyntaxError: '(' was never"),
+        ("\nimport mathh\n", "starter.py line 2: ModuleNotFoundError: No module named 'mathh'"),
+        ("\n\nimport json\njson.loads('')\n", "starter.py line 4: JSONDecodeError: Expecting"),
+        (None, "starter.py is missing; `labs reset lab-01` puts it back"),
+    ],
+)
+def test_a_starter_that_does_not_load_says_where_and_gets_no_hint(
+    toy, labs, quick, source, message
+):
+    if source is None:
+        toy.lab.starter.unlink()
+    else:
+        toy.lab.starter.write_text(source, encoding="utf-8")
+    printed = labs("check", "lab-01", status=1)
+    assert f"it does not load:\n{message}" in printed
+    assert "labs hint" not in printed
+    labs("reset", "lab-01")
+    assert "hint 1 of 3" in labs("check", "lab-01", status=1)
+
+
+def test_a_function_that_is_lacking_is_named(toy, labs, quick):
+    toy.edit("starter.py", "def double(", "def dubble(")
+    assert "starter.py has no `double`" in labs("check", "lab-01", status=1)
+
+
+def test_a_failed_comparison_shows_the_call_and_no_addresses(toy, labs, quick):
+    toy.edit("starter.py", STUB, "return number + 2")
+    toy.edit("test_lab.py", "    assert answer == 42", "    assert impl.double(21) == 42")
+    printed = labs("check", "lab-01", status=1)
+    assert "assert 23 == 42\n +  where 23 = double(21)\n" in printed
+    assert "lab_implementation" not in printed
+    assert "0x" not in printed
 
 
 def test_reset_restores_the_starter_and_keeps_the_learners(toy, labs, quick):
@@ -180,6 +274,10 @@ def test_an_unknown_lab_lists_the_nearest(labs):
     assert "no lab is called 'lab-01-cuont'; the nearest: lab-01-count" in labs(
         "check", "lab-01-cuont", status=2
     )
+
+
+def test_a_name_like_no_other_lists_every_lab_once(labs):
+    assert "no lab is called 'zzz'; there are: lab-01-count\n" in labs("check", "zzz", status=2)
 
 
 def test_watch_grades_again_after_a_change(toy, labs, quick, monkeypatch):

@@ -64,7 +64,14 @@ def test_no_prediction_no_answer(toy):
 def test_a_starter_that_does_not_parse_is_one_clear_failure(toy):
     (toy.folder / "starter.py").write_text("def double(number:\n", encoding="utf-8")
     run = toy.pytest("labs", "-q", LAB_IMPL="starter")
-    assert "starter.py cannot be loaded: SyntaxError" in run.stdout
+    assert "starter.py line 1: SyntaxError: '(' was never closed" in run.stdout
+
+
+def test_a_function_that_is_lacking_is_named_by_pytest_too(toy):
+    toy.edit("starter.py", "def double(", "def dubble(")
+    run = toy.pytest("labs", "-q", LAB_IMPL="starter")
+    assert "AttributeError: starter.py has no `double`" in run.stdout
+    assert "lab_implementation" not in run.stdout
 
 
 def test_an_endless_loop_is_a_failure_and_not_a_hang(toy):
