@@ -5,6 +5,7 @@ Only what this book needs is set. Versions that work together, and why they are 
 """
 
 import builtins
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -111,6 +112,7 @@ nb_number_source_lines = False
 html_theme = "sphinx_book_theme"
 html_title = "Inside the Engine"
 html_static_path = ["book/_static"]
+html_favicon = "book/_static/favicon.svg"
 html_css_files = [f"css/{name}.css" for name in ("fonts", "theme", "text", "code", "cards", "site")]
 html_js_files = [(f"js/{name}.js", {"defer": "defer"}) for name in ("keys", "progress", "print")]
 templates_path = ["book/_templates"]
@@ -144,3 +146,12 @@ pygments_style = "default"
 suppress_warnings = ["config.cache"]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What was read by older extensions is read again, so that a pull needs no clean build.
+_code = [*ROOT.glob("book/_ext/**/*.py"), *ROOT.glob("upstream_anchors/sphinx_domain/*.py")]
+extension_code = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(_code))).hexdigest()[:16]
+
+
+def setup(app):
+    """Make a change of the extensions a change of the configuration."""
+    app.add_config_value("extension_code", "", "env", types=frozenset({str}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
-import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from sphinx.util.nodes import make_refnode
 
 from book._ext.boxes import new_box
 from book._ext.references import DomainRole
-from book._ext.weave.source import parse_file
+from book._ext.weave.source import code_without_docstrings, locate, parse_file
 
 
 def owner_modules(package: Path) -> list[tuple[str, Path]]:
@@ -135,8 +135,12 @@ class InvariantTable(SphinxDirective):
         return item
 
     def _predicate(self, entry: Any) -> nodes.Node:
-        function = entry.predicate
-        code = nodes.literal_block(text=inspect.cleandoc(inspect.getsource(function)))
+        name = f"{entry.predicate.__module__}.{entry.predicate.__qualname__}"
+        piece = locate(name, (Path(self.config.invariants_package).parent,))
+        # Without the decorator, whose arguments the reader has just read.
+        body = replace(piece, first=piece.node.lineno)
+        shown = "\n".join(text for _, text in code_without_docstrings(body))
+        code = nodes.literal_block(text=shown)
         code["language"] = "python"
         code["classes"].append("listing")
         return code

@@ -1,6 +1,6 @@
 r"""When a page comes, goes, moves or is renamed, every page is written again.
 
-Each page shows its neighbours and, beside it, the titles of all others. Sphinx writes only the pages
+Each page shows its neighbours and, beside it, the titles of all others. Sphinx writes only pages
 that were read again, and the rest would go on pointing at what was there before.
 """
 

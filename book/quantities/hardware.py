@@ -25,20 +25,23 @@ H100 = Accelerator("H100 SXM", 3.35e12, 989e12, 80 * 10**9)
 USEFUL_SHARE = 0.4
 
 
-@quantity("h100-bandwidth", unit="B/s", source=H100_SOURCE)
+@quantity("h100-bandwidth", unit="B/s", shown="TB/s", source=H100_SOURCE)
 def h100_bandwidth() -> float:
     """Bytes that an H100 SXM reads from its memory in a second, at the peak."""
     return H100.bytes_per_second
 
 
-@quantity("h100-bf16-peak", unit="FLOP/s", source=H100_SOURCE)
+@quantity("h100-bf16-peak", unit="FLOP/s", shown="TFLOP/s", source=H100_SOURCE)
 def h100_bf16_peak() -> float:
     """Dense bf16 operations that an H100 SXM does in a second, at the peak."""
     return H100.operations_per_second
 
 
 @quantity(
-    "h100-bf16-useful", unit="FLOP/s", source="assumption: 40 % of the peak, in round figures"
+    "h100-bf16-useful",
+    unit="FLOP/s",
+    shown="TFLOP/s",
+    source="assumption: 40 % of the peak, in round figures",
 )
 def h100_bf16_useful() -> float:
     """Operations a second that we count on for long prompts on an H100."""

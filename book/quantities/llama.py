@@ -44,7 +44,7 @@ def llama3_8b_parameters() -> int:
     return LLAMA3_8B.parameters()
 
 
-@quantity("llama3-8b-weight-bytes", unit="B", source=CONFIG_SOURCE, phases=(1,))
+@quantity("llama3-8b-weight-bytes", unit="B", shown="GB", source=CONFIG_SOURCE, phases=(1,))
 def llama3_8b_weight_bytes() -> int:
     """Bytes of the weights of Llama-3-8B in bf16."""
     return LLAMA3_8B.parameters() * BF16_BYTES
@@ -56,7 +56,13 @@ def llama3_8b_kv_bytes_per_token() -> int:
     return LLAMA3_8B.kv_bytes_per_token()
 
 
-@quantity("llama3-8b-flop-per-token", unit="FLOP/token", source=CONFIG_SOURCE, phases=(1,))
+@quantity(
+    "llama3-8b-flop-per-token",
+    unit="FLOP/token",
+    shown="GFLOP/token",
+    source=CONFIG_SOURCE,
+    phases=(1,),
+)
 def llama3_8b_flop_per_token() -> int:
     """Multiplications and additions of one token through the weights: two a weight.
 

@@ -40,6 +40,7 @@ class Quantity:
     source: str
     phases: tuple[int, ...]
     function: Callable[[], float]
+    shown: Unit | None = None
 
     @property
     def description(self) -> str:
@@ -62,8 +63,8 @@ class Quantity:
         return result
 
     def text(self, shown: str | None = None, decimals: int | None = None) -> str:
-        """The number with its unit, as a page prints it."""
-        return written(self.value(), self.unit, unit(shown) if shown else None, decimals)
+        """The number as a page prints it: in the unit asked for, else in the one it prefers."""
+        return written(self.value(), self.unit, unit(shown) if shown else self.shown, decimals)
 
 
 _QUANTITIES: dict[str, Quantity] = {}
@@ -71,10 +72,16 @@ _VALUES: dict[str, float] = {}
 
 
 def quantity(
-    name: str, *, unit: str, source: str, phases: tuple[int, ...] = ()
+    name: str, *, unit: str, source: str, phases: tuple[int, ...] = (), shown: str | None = None
 ) -> Callable[[Callable[[], float]], Callable[[], float]]:
-    """Register the decorated function under `name`; names are unique and sources are required."""
+    """Register the decorated function under `name`; names are unique and sources are required.
+
+    The function returns the value in `unit`; pages print it in `shown` where they ask for none.
+    """
     measured_in = unit_of(unit)
+    preferred = unit_of(shown) if shown else None
+    if preferred is not None and preferred.family != measured_in.family:
+        raise QuantityError(f"{name}: {shown!r} measures {preferred.family}")
     if not _NAME.fullmatch(name):
         raise QuantityError(f"{name!r} is no name: lower case, digits and hyphens")
     if not source.strip():
@@ -86,7 +93,7 @@ def quantity(
             raise QuantityError(f"{name} is registered twice")
         if not (function.__doc__ or "").strip():
             raise QuantityError(f"{name} has no docstring to say what it is")
-        _QUANTITIES[name] = Quantity(name, measured_in, source, tuple(phases), function)
+        _QUANTITIES[name] = Quantity(name, measured_in, source, tuple(phases), function, preferred)
         return function
 
     return register

@@ -18,19 +18,19 @@ def prefill_seconds(tokens: int) -> float:
     return tokens * llama3_8b_flop_per_token() / h100_bf16_useful()
 
 
-@quantity("llama3-8b-decode-step", unit="s", source=SOURCE, phases=(1,))
+@quantity("llama3-8b-decode-step", unit="s", shown="ms", source=SOURCE, phases=(1,))
 def decode_step() -> float:
     """A step of decodes alone: the time to read all weights once."""
     return llama3_8b_weight_bytes() / H100.bytes_per_second
 
 
-@quantity("llama3-8b-prefill-2048", unit="s", source=SOURCE, phases=(1,))
+@quantity("llama3-8b-prefill-2048", unit="s", shown="ms", source=SOURCE, phases=(1,))
 def prefill_2048() -> float:
     """A step whose budget of 2,048 tokens is filled by a prompt."""
     return prefill_seconds(2048)
 
 
-@quantity("llama3-8b-prefill-16384", unit="s", source=SOURCE, phases=(1,))
+@quantity("llama3-8b-prefill-16384", unit="s", shown="ms", source=SOURCE, phases=(1,))
 def prefill_16384() -> float:
     """A step whose budget of 16,384 tokens is filled by a prompt."""
     return prefill_seconds(16384)

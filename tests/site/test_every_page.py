@@ -175,6 +175,6 @@ def test_no_page_shows_a_role_or_directive_that_was_not_understood():
         text = page.read_text(encoding="utf-8")
         text = re.sub(r"<(pre|code|script|style|title)\b.*?</\1>", "", text, flags=re.DOTALL)
         text = re.sub(r"<[^>]+>", "", text)
-        for match in re.finditer(r"\{(?:up|qty|inv|q|py:\w+|given|cite)\}|:::\{|@@[A-Z]+@@", text):
+        for match in re.finditer(r"\{(?:up|qty|inv|q|py:\w+|given|cite)\}`|:::\{|@@[A-Z]+@@", text):
             leaked.append(f"{name(page)}: {text[match.start() : match.start() + 40]!r}")
     assert leaked == []
