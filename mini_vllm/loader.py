@@ -87,13 +87,14 @@ def resolve_checkpoint(model: str | Path) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(str(model), allow_patterns=HUB_PATTERNS))
+        fetched = huggingface_hub.snapshot_download(str(model), allow_patterns=list(HUB_PATTERNS))
     except Exception as error:  # the hub's client raises many kinds, and each means: not here
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f"{str(model)!r} is no directory, and the hub at {huggingface_hub.constants.ENDPOINT} "
             f"does not give it: {reason}"
         ) from error
+    return Path(fetched)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ thrown away when *their* source changes. After a change here, delete the `*.nbi`
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -34,7 +35,14 @@ from numba.extending import intrinsic, overload
 FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
 
 
-@intrinsic
+def instruction(generator: Callable) -> Any:
+    """A Numba intrinsic; to a type checker, anything, since its first parameter is not a
+    caller's.
+    """
+    return intrinsic(generator)
+
+
+@instruction
 def float_of_bits(typing_context, bits):
     """Reinterpret a `uint32` as the float32 with these bits (one register move, or none)."""
 
@@ -44,7 +52,7 @@ def float_of_bits(typing_context, bits):
     return types.float32(types.uint32), generate
 
 
-@intrinsic
+@instruction
 def bits_of_float(typing_context, value):
     """Reinterpret a float32 as the `uint32` with the same bits."""
 
@@ -54,7 +62,7 @@ def bits_of_float(typing_context, value):
     return types.uint32(types.float32), generate
 
 
-@intrinsic
+@instruction
 def prefetch(typing_context, address):
     r"""Ask for the cache line at `address`, and do not wait for it.
 

@@ -35,7 +35,8 @@ def num_threads() -> int:
 
     Numba counts its own; this sets it, so that one setting rules both.
     """
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    threads = min(torch.get_num_threads(), most)
     numba.set_num_threads(threads)
     return threads
 
