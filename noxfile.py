@@ -47,7 +47,10 @@ def python_in(directory: Path) -> str:
 def make_venv(session: nox.Session, directory: Path, *options: str) -> str:
     shutil.rmtree(directory, ignore_errors=True)
     session.run(sys.executable, "-m", "venv", *options, str(directory), external=True, silent=True)
-    return python_in(directory)
+    python = python_in(directory)
+    # The pip that Debian 12 ships cannot resolve the constraints.
+    session.run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=26", external=True)
+    return python
 
 
 def environment(session: nox.Session, kind: str) -> str:
