@@ -4,23 +4,15 @@ Three answers are needed before a model can be built: which device, in which typ
 how much memory the keys and values may have. None of them is a matter of taste, and all of them
 differ between a laptop and a GPU, so they are asked in one place and nowhere else.
 
-On a CPU there is one more thing to do, and it is worth a third of the time of a long prompt. A
-tensor of ten megabytes is, to the C library, a large allocation: it is fetched from the kernel
-page by page, zeroed, and given back as soon as the tensor dies. A forward pass makes dozens of
-such tensors in every layer. {py:func}`keep_freed_memory` tells the library to keep what it has
-been given.
-
 Upstream: {up}`vllm/platforms/interface.py#Platform`, with one subclass per vendor, chosen at
 import.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
 import mmap
 import os
-import sys
 from dataclasses import dataclass
 
 import torch
@@ -33,8 +25,6 @@ _DTYPES = {
     "float16": torch.float16,
 }
 _GIB = 1 << 30
-# Options of the GNU C library's mallopt.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
@@ -73,8 +63,8 @@ class Platform:
         r"""How many bytes the keys and values may take when nobody said, weights already loaded.
 
         On a GPU, nine tenths of what is free: nothing else is going to live there. On a CPU a
-        quarter of what is free and at most 4 GiB, since it is somebody's desk; that is also the
-        least surprise, as memory is only taken when pages are first written. Upstream
+        quarter of what is free and at most {given}`4 GiB`, since it is somebody's desk; that is
+        also the least surprise, as memory is only taken when pages are first written. Upstream
         measures a forward pass first
         ({up}`vllm/v1/worker/gpu_worker.py#Worker.determine_available_memory`).
         """
@@ -112,20 +102,6 @@ def detect_platform(device: str = "auto") -> Platform:
         raise ConfigError("device 'cuda' was asked for, and torch finds no CUDA device here")
     kind = "cuda" if has_cuda and device != "cpu" else "cpu"
     return Platform(torch.device(kind))
-
-
-def keep_freed_memory() -> bool:
-    r"""Ask the C library to keep freed memory for the next tensor; False where it is not GNU's.
-
-    Affects the whole process, for good. Memory stays with it at its high-water mark.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _GIB) and mallopt(_M_TRIM_THRESHOLD, _GIB))
 
 
 def _free_host_memory() -> int:

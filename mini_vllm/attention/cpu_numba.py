@@ -2,8 +2,8 @@ r"""Why should a prefill and a decode take different roads?
 
 Count what each reads. A decoding request reads its whole past, for one query: two operations per
 number read, so memory sets the pace, and copying the pages first would double the traffic. A
-prompt of 500 tokens reads its past once for 500 queries: hundreds of operations per number, so
-arithmetic sets the pace, and copying the pages first is a rounding error.
+prompt of {given}`500 tokens` reads its past once for 500 queries: hundreds of operations per
+number, so arithmetic sets the pace, and copying the pages first is a rounding error.
 
 So this backend sorts the requests of a step by their number of new tokens. Those with one go, all
 together, into the loop of {py:mod}`mini_vllm.kernels.paged`, which reads pages where they lie.

@@ -1,7 +1,7 @@
 r"""What must attention be told that the tokens do not say themselves?
 
 Take three requests in one step. A decodes its 9th token; B starts with a prompt of 4; C continues
-a prompt: 5 tokens are stored and 3 more come now. The model sees eight tokens in a row:
+a prompt: {given}`5 tokens` are stored and 3 more come now. The model sees eight tokens in a row:
 
 ```text
 token             0    1  2  3  4    5  6  7

@@ -1,16 +1,16 @@
 r"""How fast is it, and compared with what?
 
-"2,000 tokens a second" means nothing alone. One published engine was measured by two people with
-the same script on the same kind of GPU, and their figures differ by a factor of 65; neither said
-what else was different. So a measurement here is a record: the machine, the versions, the commit,
-the seed, the command, every single run and not only the best, and beside each figure that of
-somebody else, taken in the same minute on the same machine.
+"{given}`2,000 tokens` a second" means nothing alone. One published engine was measured by two
+people with the same script on the same kind of GPU, and their figures differ by a factor of 65;
+neither said what else was different. So a measurement here is a record: the machine, the versions,
+the commit, the seed, the command, every single run and not only the best, and beside each figure
+that of somebody else, taken in the same minute on the same machine.
 
 ```console
 $ python -m mini_vllm.bench throughput book/model/checkpoint --dtype float32
 ```
 
-runs 64 prompts of 32 to 512 tokens, 128 new tokens each, through this engine and through
+runs 64 prompts of 32 to {given}`512 tokens`, 128 new tokens each, through this engine and through
 transformers' `generate`, and prints both. Four rules keep it honest:
 
 - **The same work.** Same checkpoint, same prompts, end-of-sequence off, so that every run makes

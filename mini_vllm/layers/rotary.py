@@ -10,8 +10,8 @@ The angles per position form a scale from fast to slow, like the hands of a cloc
 
 $$\theta_i = b^{-2i/d}, \qquad i = 0 \ldots d/2 - 1,$$
 
-with base $b$ (`rope_theta`) and head size $d$. The first pair turns once in 6.28 tokens; the last,
-at a base of 10,000, once in about 63,000.
+with base $b$ (`rope_theta`) and head size $d$. The first pair goes round once in $2\pi$ positions,
+and the last once in nearly $2\pi b$: at the usual base, further than any text it was trained on.
 
 **Reading further than trained.** A model that never saw position 9,000 never saw the slow hands
 where they are then. Scaling changes the clock so that unseen positions look like seen ones. Five

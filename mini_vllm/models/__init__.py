@@ -14,7 +14,7 @@ a checkpoint's `config.json` to that record, and is as long as the difference it
 | `Qwen3ForCausalLM` | {py:mod}`~mini_vllm.models.qwen3` | a norm on each head of q and k |
 | `MistralForCausalLM` | {py:mod}`~mini_vllm.models.mistral` | a window on every layer |
 
-Upstream has a module of its own for each, about 290 of them, found by name through
+Upstream has a module of its own for each, hundreds of them, found by name through
 {up}`vllm/model_executor/models/registry.py#_TEXT_GENERATION_MODELS`. That lets somebody add a
 model without touching another; it also means that a change to all decoders is a change to all
 files.

@@ -1,10 +1,10 @@
 r"""How do you add a rule to sampling without slowing down those who did not ask for it?
 
 A rule is an object for the whole batch, not a function per request. It is told when the batch
-changes, keeps what it needs per row, and edits all rows at once. A rule that nobody uses answers
-in one comparison. Functions per request were how vLLM began, and how its interface looked until
-V1; called once per request, step and rule, they were the slowest part of a step
-({up}`vllm/v1/sample/logits_processor/interface.py#LogitsProcessor`).
+changes, keeps what it needs per row, and edits all rows at once. A rule that nobody uses answers in
+one comparison. vLLM's first interface was a function per request; with V1 it was given up for this
+one ({up}`vllm/v1/sample/logits_processor/interface.py#LogitsProcessor`,
+{up}`docs/usage/v1_guide.md`).
 
 A rule says one thing about itself: can it change which token is the best? `min_p` cannot, since it
 removes only what is much worse than the best. `min_tokens` can: it forbids the very token that

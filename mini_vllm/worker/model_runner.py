@@ -1,9 +1,9 @@
 r"""From orders to tensors: what happens between the scheduler's decision and a new token?
 
-The scheduler says "request A, one token; request B, 63 tokens from position 128 on". The model
-wants a flat row of token ids, a row of positions, and
+The scheduler says "request A, one token; request B, {given}`63 tokens` from position 128 on". The
+model wants a flat row of token ids, a row of positions, and
 {py:class}`~mini_vllm.attention.metadata.AttentionMetadata`. The model runner stands between, and
-its work is index arithmetic. Three requests with 2, 5 and 3 tokens:
+its work is index arithmetic. Three requests with 2, 5 and {given}`3 tokens`:
 
 ```text
 num_scheduled          [2, 5, 3]
@@ -61,7 +61,7 @@ from mini_vllm.errors import MiniVllmError
 from mini_vllm.kernels.selector import select_kernels
 from mini_vllm.loader import load_model
 from mini_vllm.models.registry import decoder_config
-from mini_vllm.platforms import detect_platform, keep_freed_memory
+from mini_vllm.platforms import detect_platform
 from mini_vllm.sample.metadata import SamplingMetadata
 from mini_vllm.sample.sampler import Sampler
 from mini_vllm.sampling_params import SamplingType
@@ -83,8 +83,6 @@ class ModelRunner:
         self.platform = detect_platform(config.device)
         self.device = self.platform.device
         self.dtype = self.platform.dtype(model_config.resolved_dtype())
-        if self.platform.name == "cpu":
-            keep_freed_memory()
 
         self.model_config = decoder_config(model_config.hf_config)
         self.kernel_choice = select_kernels(self.device, self.dtype)
