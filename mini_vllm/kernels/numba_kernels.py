@@ -33,11 +33,13 @@ def as_array(tensor: torch.Tensor) -> np.ndarray:
 def num_threads() -> int:
     r"""How many threads a parallel loop will use now: as many as torch may, if there are so many.
 
-    Numba counts its own; this sets it, so that one setting rules both.
+    Numba counts its own; this sets it, so that one setting rules both. For a single thread it is
+    left alone, because asking would start a team of threads that then wait for work.
     """
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     threads = min(torch.get_num_threads(), most)
-    numba.set_num_threads(threads)
+    if threads > 1:
+        numba.set_num_threads(threads)
     return threads
 
 

@@ -202,6 +202,7 @@ class Run:
     num_steps: int = 0
     num_preemptions: int = 0
     num_hit_tokens: int = 0
+    num_resumed_hits: int = 0
 
 
 def run_engine(checkpoint: Path, prompts, params: SamplingParams | list, **settings) -> Run:
@@ -218,6 +219,11 @@ def run_engine(checkpoint: Path, prompts, params: SamplingParams | list, **setti
     def watched():
         orders = schedule()
         run.num_preemptions += len(orders.preempted_req_ids)
+        cached = orders.scheduled_cached_reqs
+        run.num_resumed_hits += sum(
+            computed > 0 and req_id in cached.resumed_req_ids
+            for req_id, computed in zip(cached.req_ids, cached.num_computed_tokens)
+        )
         run.num_hit_tokens += sum(new.num_computed_tokens for new in orders.scheduled_new_reqs)
         return orders
 

@@ -170,6 +170,31 @@ def test_sharded_and_single_file_give_the_same(make_checkpoint, oracle, parity, 
     parity.check(oracle("llama"), prompts, run.token_ids, "sharded")
 
 
+def test_a_resumed_request_hits_its_own_blocks__nano_vllm_217_233(
+    make_checkpoint, oracle, parity, tools
+):
+    """Peers lost the last sampled token when a prompt was computed again, or ran off its table.
+
+    A preempted request comes back with its answer so far, finds part of that in the prefix cache,
+    and must go on exactly where it stopped.
+    """
+    rng = random.Random(21)
+    prompts = [[rng.randrange(2, 320) for _ in range(rng.randrange(6, 14))] for _ in range(6)]
+    run = tools.run(
+        make_checkpoint("llama"),
+        prompts,
+        tools.greedy(40),
+        block_size=4,
+        num_gpu_blocks=34,
+        max_num_batched_tokens=16,
+        max_num_seqs=6,
+    )
+    assert run.num_preemptions > 0
+    assert run.num_resumed_hits > 0
+    assert [len(answer) for answer in run.token_ids] == [40] * 6
+    parity.check(oracle("llama"), prompts, run.token_ids, "resumed")
+
+
 def test_preemption_at_the_edge_of_a_big_block(make_checkpoint, oracle, parity, tools):
     """Three requests of one block each grow into their second, and there is room for one."""
     rng = random.Random(8)

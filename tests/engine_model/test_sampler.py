@@ -211,8 +211,8 @@ class TestGreedy:
         tokens = sampler(logits, metadata(4, processors=processors)).token_ids
         assert tokens.tolist() == logits.argmax(-1).tolist()
 
-    def test_scores_are_not_modified__gpt_fast_style_in_place(self):
-        """In-place arithmetic on inference tensors raises in a peer, and spoils logprobs here."""
+    def test_scores_are_not_modified__nano_vllm_170(self):
+        """A peer divides in place: fp32 inference tensors then raise, and logprobs are spoilt."""
         with torch.inference_mode():
             logits = torch.randn(3, 20)
         before = logits.clone()
