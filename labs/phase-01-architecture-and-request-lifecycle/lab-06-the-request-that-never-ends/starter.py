@@ -68,7 +68,8 @@ def stuck(scheduler: Scheduler, orders: SchedulerOutput) -> set[str]:
     Called when a step has been planned. A stuck request runs, holds its blocks, and is asked in
     every step; it gets nothing because no position is left for another token to be computed at. Not
     stuck, though they got nothing either: who waits, who was preempted, and who runs and was passed
-    over because the budget was spent.
+    over because the budget was spent. An immortal can be preempted as well; then it is stuck
+    again once it has been read again: as far as before or, if in a single step, one token further.
 
     `scheduler.requests`, `scheduler.max_model_len`. Changes nothing.
     """
