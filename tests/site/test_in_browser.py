@@ -37,6 +37,7 @@ def test_nothing_overflows_a_narrow_screen(tab, any_page):
 
 def test_text_stands_out_from_its_background_in_both_themes(tab, page_type):
     page = tab.open(page_type)
+    page.add_style_tag(content="* { transition: none !important; }")
     for theme in ("light", "dark"):
         page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
         page.wait_for_timeout(50)
