@@ -262,7 +262,8 @@ class PhaseList(CardDirective):
             else:
                 tile[1] += self.text("not written yet", "phase-tile-state")
             grid += tile
-        count = f"{len(written)} of {len(every)} phases are written."
+        verb = "is" if len(written) == 1 else "are"
+        count = f"{len(written)} of {len(every)} phases {verb} written."
         state = self.text(count, "phases-state")
         toc = ["```{toctree}", ":hidden:", ":caption: The phases", ""]
         toc += [f"/{phase.guide}" for phase in written]

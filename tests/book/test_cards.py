@@ -92,7 +92,7 @@ def course(site):
 def test_the_cards_of_a_small_course(course):
     course.build()
     home = course.page("index")
-    assert "1 of 20 phases are written." in home
+    assert "1 of 20 phases is written." in home
     assert home.count("not written yet") == 19
     assert "0 / 2 labs, ~120 min total" in home
     guide = course.page(f"book/{PHASE}/00-guide")
