@@ -117,6 +117,7 @@ def lint(session: nox.Session) -> None:
     run(session, python, "-m", "ruff", "format", "--check", ".")
     run(session, python, "-m", "mypy")
     run(session, python, "-m", "labkit", "starters", "--check")
+    run(session, python, "-m", "book.quantities.lint")
 
 
 @nox.session
