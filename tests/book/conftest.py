@@ -46,6 +46,7 @@ class Site:
         environment = {
             **os.environ,
             "BOOK_ROOT": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "labs")]),
             "PYTHONHASHSEED": "0",
             "OMP_NUM_THREADS": "1",
         }
