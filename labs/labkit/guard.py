@@ -86,6 +86,9 @@ def _by_thread(seconds: float, message: str) -> Iterator[None]:
         expired.set()
         _thread.interrupt_main()
 
+    # A job in the background of a script is started with Ctrl-C ignored, and then the interruption
+    # would be ignored as well.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(seconds * PATIENCE, stop)
     timer.start()
     try:
@@ -96,3 +99,4 @@ def _by_thread(seconds: float, message: str) -> Iterator[None]:
         raise
     finally:
         timer.cancel()
+        signal.signal(signal.SIGINT, before)

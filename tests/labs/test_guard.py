@@ -31,6 +31,17 @@ def test_a_loop_is_ended_though_it_catches_exceptions(by):
         spin()
 
 
+def test_a_loop_is_ended_where_interrupts_are_ignored(by):
+    """As they are in a job that a script started in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(TimeLimitExceeded), time_limit(0.1):
+            spin()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_waiting_for_nothing_is_ended_by_the_wall_clock(monkeypatch):
     monkeypatch.setattr(guard, "PATIENCE", 2)
     start = time.perf_counter()
