@@ -13,7 +13,7 @@ rather than swallow it.
 Some defaults differ from the real ones, since these are for a laptop. There the budget depends on
 the device: {up}`vllm/engine/arg_utils.py#EngineArgs.get_batch_defaults` picks a bigger one for a
 bigger GPU, so the defaults in {up}`vllm/config/scheduler.py#SchedulerConfig` are what you get in a
-unit test and nowhere else.
+unit test, and not on a command line.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class ModelConfig:
     model's own; with `skip_tokenizer_init` there is none, and the engine speaks token ids only.
 
     `generation_eos_token_ids` are the tokens that end an answer by `generation_config.json`, or by
-    `config.json` where there is none. The tokenizer's own is the first among them, and the only
+    `config.json` where there is none. The tokenizer's own is usually among them, and is the only
     one that is not reported as a `stop_reason`; `eos_token_id` stands in for it where no tokenizer
     is. `max_logprobs` is the most alternatives that a request may ask for, -1 for no limit.
     Upstream: {up}`vllm/config/model.py#ModelConfig`.

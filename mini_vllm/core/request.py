@@ -13,28 +13,29 @@ Nothing else is needed to tell what a request is doing:
 |---|---|
 | waiting for its turn | `num_computed_tokens == 0` |
 | in prefill, not done | `num_tokens - num_computed_tokens > 1` |
-| decoding | `num_tokens - num_computed_tokens == 1` |
+| decoding | `num_tokens - num_computed_tokens == 1`, and the answer has begun |
 | hit the prefix cache | `num_computed_tokens > 0` when it is admitted |
 | preempted | `num_computed_tokens` is 0 again, `num_tokens` has kept the answer so far |
 
 The last row is why preemption by recompute is so simple here. The tokens are kept and the computed
-counter is set back, so the request comes back as one with a long prompt. There is no code for
-"resuming".
+counter is set back, so the request comes back as one with a long prompt. No rule of the schedule
+knows of resuming; only the message to the runner does, because the runner's old row must be
+replaced ({py:class}`~mini_vllm.core.scheduler_output.CachedRequestData`).
 
 ## The life of a request
 
 The counters say where a request is in its work. Its *status* says which queue holds it.
 
 `WAITING` until the scheduler admits it; `RUNNING` while it holds blocks; `PREEMPTED` when its
-blocks were taken, and it waits again, at the head of the queue. Everything after `PREEMPTED` is an
-end, and being finished is tested by comparing integers
+blocks were taken, and it waits again, under first come, first served at the head of the queue.
+Everything after `PREEMPTED` is an end, and being finished is tested by comparing integers
 ({up}`vllm/v1/request.py#RequestStatus.is_finished@"return status > RequestStatus.PREEMPTED"`): the
 *order* of the enum is part of its meaning. A new waiting state goes before `PREEMPTED`, or the
 engine takes a waiting request for a finished one.
 
 A finished status then becomes the `finish_reason` that the caller reads. That map is not one to
-one. `FINISHED_IGNORED`, for a prompt that was too long, tells the caller `length`; it is never
-told that it was ignored.
+one. `FINISHED_IGNORED`, for a prompt that was too long, would tell the caller `length`. It is a
+relic: nothing at the pin sets it, and nothing here, since such a prompt is refused at the door.
 
 Upstream has the same class with three more waiting states, for a grammar that is being compiled,
 for keys and values that come over the network, and for input that arrives in pieces

@@ -4,7 +4,7 @@ On a GPU a step of the model costs nearly the same for one token as for a hundre
 its time goes into reading the weights. So a server does not run one request at a time, nor does it
 wait until a batch is full. Before *every* step it asks anew who is there, and gives each a number
 of tokens. That is continuous batching: the batch is decided per step, and a request joins when
-there is room and leaves when it is done, without the others noticing.
+there is room and leaves when it is done, and nobody's answer is stopped for it.
 
 ## One rule for prompts and answers
 
@@ -19,17 +19,19 @@ nearly these words).
 From this follows most of what has a name of its own elsewhere. A *chunked prefill* is what the
 rule does to a prompt that is longer than the budget's rest: it gets the rest, and asks again in
 the next step. A *mixed batch* is what it does when some requests say 1 and one says 500. A
-*prefix-cache hit* moves the first counter before anything is computed. Recovering from a
+*prefix-cache hit* moves the computed counter before anything is computed. Recovering from a
 *preemption* is a long prompt.
 
 ## Running first
 
-The requests that run already are asked before those that wait. Each of them holds memory and has a
-reader who waits for its next token; a new one has neither. So decodes take their one token each
-from the top of the budget, and prompts get what is left. Turn this round, prompts first, and a
-steady stream of arrivals stops every answer that is under way. That bug has been reported
-([nano-vllm, issue 73](https://github.com/GeeeekExplorer/nano-vllm/issues/73)), and a test keeps it
-out of here.
+The requests that run already are asked before those that wait, in the order in which they were
+admitted. A prompt that was cut took all that was left of its step, so nobody was admitted after
+it, and it stands last. So decodes take their one token each from the top of the budget, and
+prompts get what is left. (With a `long_prefill_token_threshold` a cut prompt leaves room for
+others to come in behind it, and is then served before them.) Turn this round, prompts first, and a
+steady stream of arrivals stops every answer that is under way. An engine may well be built so
+([nano-vllm, issue 73](https://github.com/GeeeekExplorer/nano-vllm/issues/73), says that its steps
+carry either new prompts or decodes); a test keeps it out of here.
 
 Then the waiting ones, in the queue's order, until the budget is spent, or `max_num_seqs` run, or
 one does not fit. At the first that does not fit, admission stops for this step. A smaller one
@@ -40,10 +42,15 @@ behind it might fit, but if it were let by, a big request could wait for ever.
 A running request may need a new block when none is free. Then somebody must step back, and the
 choice is policy. First come, first served: the request at the end of the running list, admitted
 last. By priority: the one with the greatest `(priority, arrival_time)`. The victim gives all its
-blocks back, its computed counter returns to 0, and it goes to the head of the waiting queue with
-its tokens; nothing is copied to the host. Its blocks keep their names, so unless they are
+blocks back, its computed counter returns to 0, and it goes back to the waiting queue with its
+tokens, to the head of it, or under priorities to the place that its priority gives it
+({up}`vllm/v1/core/sched/request_queue.py#PriorityRequestQueue.prepend_request`); nothing is copied
+to the host. Its blocks keep their names, so unless they are
 overwritten meanwhile, most of the "recomputation" is a prefix hit. If the victim is the very
-request that asked, the scheduler stops: nobody behind it could do better.
+request that asked, the running loop stops there
+({up}`vllm/v1/core/sched/scheduler.py#Scheduler.schedule@"No more request to preempt"`). First come,
+first served, it was the last in the list. Under priorities somebody may stand behind it, and gets
+nothing in this step, although the victim's blocks are free by now.
 
 Under the priority policy the victim may stand *before* the request that needs the block, and may
 have been given tokens in this very step. Then it must be taken out of the step as well, its tokens
@@ -166,9 +173,10 @@ class Scheduler:
         Raises {py:class}`~mini_vllm.errors.RequestError`, and changes nothing, when its id is in
         use or when it can never be served: an empty prompt, one that leaves no room for an answer,
         or one whose prompt and answer together need more blocks than the pool has. Such a request
-        would wait, or preempt itself, for ever. (Upstream needs no such check here: it refuses to
+        would wait, or preempt itself, for ever. (Upstream has no such check here: it refuses to
         start with a pool in which `max_model_len` tokens do not fit,
-        {up}`vllm/v1/core/kv_cache_utils.py#check_enough_kv_cache_memory`.)
+        {up}`vllm/v1/core/kv_cache_utils.py#check_enough_kv_cache_memory`. Its sum leaves out block
+        0, so a pool that is too small by that one block passes it.)
         """
         if request.request_id in self.requests:
             raise RequestError(

@@ -8,8 +8,8 @@ counters and the blocks that were added.
 That is why a runner must hear of *every* change of life. A request that ended since the last step
 is named in `finished_req_ids`, so that its row can be freed; one that was preempted and comes back
 is named in `resumed_req_ids`, and its blocks then *replace* the row's instead of growing it.
-Forget either, and the runner reads keys and values through a stale block table, which no assertion
-notices.
+Forget the first, and rows pile up of requests that nobody will schedule again. Forget the second,
+and the runner reads keys and values through a stale block table, which no assertion notices.
 
 Upstream sends the same message ({up}`vllm/v1/core/sched/output.py#SchedulerOutput`), with fields
 for LoRA, images, drafts and connectors beside these, and with one list of block ids per group of

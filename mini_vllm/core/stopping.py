@@ -1,7 +1,6 @@
 r"""Why does an answer end here and not one token later?
 
-After each drawn token somebody asks five questions, in this order, and the first yes ends the
-request:
+After each drawn token somebody asks five questions, in this order, and the first yes decides:
 
 | rung | question | `finish_reason` | `stop_reason` |
 |---|---|---|---|
@@ -19,7 +18,7 @@ is API.
 
 Two stops are not on this ladder. A *stop string* is found in text, and the text is made by the
 {py:mod}`detokenizer <mini_vllm.engine.detokenizer>`, in vLLM in another process than this code.
-The hit comes back as an abort; where the next step is already under way, as on a GPU, a token or
+The hit comes back as an abort; where the next step is already under way, as in vLLM, a token or
 two are drawn in vain. And an *abort* ends a request from outside, at any time, with no question
 asked.
 

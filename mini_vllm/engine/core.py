@@ -8,9 +8,9 @@ Four things, and the method that does them fits on a screen:
 3. **sample**: one token is drawn for each request whose last token was among them;
 4. **update**: the scheduler appends those tokens, asks who is done, and takes their memory back.
 
-Then it begins again, with whoever is there. Requests arrive and leave between two steps, never
-inside one, and that is the whole of continuous batching as seen from here. How a batch is put
-together is the first call's secret, what a model is the second's and third's.
+Then it begins again, with whoever is there. Requests come in before a pass of the model and leave
+after one, never inside, and that is the whole of continuous batching as seen from here. How a
+batch is put together is the first call's secret, what a model is the second's and third's.
 
 ```{listing} mini_vllm.engine.core.EngineCore.step
 ```

@@ -1,8 +1,8 @@
 r"""Who runs the model?
 
 Somebody on the other side of a call. The core says *what* to compute, and a model runner computes
-it: on this machine's CPU, on a GPU, on eight GPUs in four processes. The executor is the place
-where that choice is made, so the core never learns of it. In vLLM it is a family
+it: on this machine's CPU, on a GPU, on eight GPUs with a process for each. The executor is the
+place where that choice is made, so the core never learns of it. In vLLM it is a family
 ({up}`vllm/v1/executor/abstract.py#Executor.get_class`); here there is one process and one device,
 and the class is four lines of forwarding around one decision.
 
@@ -14,8 +14,8 @@ from a list.
 
 Execute and sample are two calls, as they are upstream
 ({up}`vllm/v1/engine/core.py#EngineCore.step@"self.model_executor.sample_tokens(grammar_output)"`).
-Between them lies the time in which the device computes and the host is free; a real engine
-compiles the grammar's mask in it.
+Between them lies the time in which the device computes and the host is free; a real engine fills
+in the grammar's mask in it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 r"""What must be true of a request before the engine may see it?
 
-Everything that can be known without running it. The check happens here and once: behind this
-border a request is valid, and no code asks again. That is what makes one caller's mistake cheap:
+Everything that can be known without running it. The check happens here: behind this border a
+request is valid. (Only the scheduler asks again how long the prompt is, since it can be driven by
+hand, without this door.) That is what makes one caller's mistake cheap:
 the request is refused before a queue has heard of it, so there is nothing to undo and nobody else
 to disturb.
 

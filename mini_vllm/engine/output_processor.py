@@ -21,7 +21,7 @@ text ends it*: then the reason is made here. An abort comes from outside both. F
 {py:data}`mini_vllm.core.request.FINISH_REASON_STRINGS`.
 
 One loop over the news, and no other: with a thousand requests a step, each further pass over the
-batch is time in which the device waits
+batch is time in which, here, the device waits, and upstream every reader does
 ({up}`vllm/v1/engine/output_processor.py#OutputProcessor.process_outputs`).
 """
 

@@ -33,8 +33,8 @@ to remember them.
 
 Every request that ran has a row of scores, that of its last scheduled token. For a request whose
 last scheduled token is the last it *has*, the row says what comes next. For a prompt that was cut,
-it says what the model would have put in the place of a token that is already there; drawing from
-it would insert a token into the prompt. So
+it says what the model would have put in the place of a token that is already there; draw from it,
+and the answer begins with a word of the question. So
 
 $$\mathrm{needs\_sample} \iff \mathrm{num\_computed\_tokens} + \mathrm{num\_scheduled} =
 \mathrm{num\_tokens}.$$
