@@ -269,7 +269,7 @@ class Scheduler:
                 if victim is request:
                     break
             if new_blocks is None:
-                # It gave its own blocks back and still does not fit: nor does anyone behind it.
+                # It gave its own blocks back and still does not fit: the step is full, as upstream.
                 break
 
             plan.running.append(request)
