@@ -24,7 +24,7 @@ import nox
 ROOT = Path(__file__).parent.resolve()
 ENVIRONMENTS = ROOT / ".nox"
 CONSTRAINTS = ROOT / "constraints" / "full.txt"
-EXTRAS = {"base": "", "full": "[engine,book,dev]", "triton": "[engine,dev,triton]"}
+EXTRAS = {"base": "", "full": "[engine,serve,book,dev]", "triton": "[engine,dev,triton]"}
 
 nox.options.sessions = ["base_install", "lint", "anchors", "tests", "labs", "mutants", "site"]
 nox.options.default_venv_backend = "none"
