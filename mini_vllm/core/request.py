@@ -51,6 +51,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mini_vllm.core.engine_core_request import EngineCoreRequest
+from mini_vllm.core.stats import EngineCoreEvent, EngineCoreEventType
 from mini_vllm.sampling_params import SamplingParams
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ class Request:
         "_output_token_ids",
         "arrival_time",
         "block_hashes",
+        "events",
         "is_prefill_chunk",
         "max_tokens",
         "num_cached_tokens",
@@ -195,6 +197,8 @@ class Request:
         # How many prompt tokens the cache held when the request was first admitted; -1: not yet.
         self.num_cached_tokens = -1
         self.num_preemptions = 0
+        # What has happened to it since its last output; the next one takes them along.
+        self.events: list[EngineCoreEvent] = []
 
         self.block_hashes: list[bytes] = []
         self._block_hasher: PrefixHasher | None = None
@@ -263,6 +267,15 @@ class Request:
             self.block_hashes.extend(self._block_hasher(self))
             # The next block is full when the tokens reach this count; until then, ask nobody.
             self._hash_at = (len(self.block_hashes) + 1) * self._block_hasher.block_size
+
+    def record_event(self, event_type: EngineCoreEventType) -> None:
+        """Note that this happens to the request now."""
+        self.events.append(EngineCoreEvent.new_event(event_type))
+
+    def take_events(self) -> list[EngineCoreEvent]:
+        """Hand out what has been noted, and begin anew."""
+        events, self.events = self.events, []
+        return events
 
     def is_finished(self) -> bool:
         """Whether the request has ended."""

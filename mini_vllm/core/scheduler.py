@@ -88,6 +88,7 @@ for step. With its defaults a GPU runs a subclass of it that plans one step ahea
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from mini_vllm.config import CacheConfig, SchedulerConfig
 from mini_vllm.core import scheduler_invariants
@@ -98,6 +99,7 @@ from mini_vllm.core.model_runner_output import ModelRunnerOutput
 from mini_vllm.core.request import Request, RequestStatus
 from mini_vllm.core.request_queue import create_request_queue
 from mini_vllm.core.scheduler_output import CachedRequestData, NewRequestData, SchedulerOutput
+from mini_vllm.core.stats import EngineCoreEventType, SchedulerStats
 from mini_vllm.core.stopping import check_stop
 from mini_vllm.errors import RequestError
 
@@ -164,6 +166,8 @@ class Scheduler:
         self.running: list[Request] = []
         # Ended since the last step was planned: the runner must still hear of them.
         self.finished_req_ids: set[str] = set()
+        # What has happened since the last make_stats.
+        self._stats = SchedulerStats()
 
     # ------------------------------------------------------------------ in
 
@@ -190,6 +194,7 @@ class Scheduler:
             request.set_block_hasher(hasher)
         self.requests[request.request_id] = request
         self.waiting.add_request(request)
+        request.record_event(EngineCoreEventType.QUEUED)
 
     @property
     def max_num_tokens(self) -> int:
@@ -282,6 +287,7 @@ class Scheduler:
         """Admit waiting requests in the queue's order, until one does not fit."""
         config = self.scheduler_config
         manager = self.kv_cache_manager
+        counts_hits = manager.enable_caching
         while self.waiting and plan.token_budget > 0:
             if len(self.running) == self.max_num_running_reqs:
                 break
@@ -313,6 +319,10 @@ class Scheduler:
                 plan.new.append(request)
             if request.num_output_tokens == 0:
                 request.num_cached_tokens = num_computed_tokens
+            if request.num_preemptions == 0 and counts_hits:
+                self._stats.prefix_cache_queries += request.num_tokens
+                self._stats.prefix_cache_hits += num_computed_tokens
+            request.record_event(EngineCoreEventType.SCHEDULED)
             request.status = RequestStatus.RUNNING
             request.num_computed_tokens = num_computed_tokens
             plan.num_scheduled_tokens[request.request_id] = num_new_tokens
@@ -329,6 +339,8 @@ class Scheduler:
         victim.status = RequestStatus.PREEMPTED
         victim.num_computed_tokens = 0
         victim.num_preemptions += 1
+        victim.record_event(EngineCoreEventType.PREEMPTED)
+        self._stats.num_preempted_reqs += 1
         self.waiting.prepend_request(victim)
         plan.preempted.append(victim)
 
@@ -410,6 +422,8 @@ class Scheduler:
             output = EngineCoreOutput(req_id, new_token_ids)
             if is_first:
                 output.num_cached_tokens = request.num_cached_tokens
+            if request.events:
+                output.events = request.take_events()
             if logprobs is not None and request.sampling_params.logprobs is not None:
                 output.new_logprobs = logprobs[req_id][: len(new_token_ids)]
             if has_stopped:
@@ -480,6 +494,22 @@ class Scheduler:
     def get_request_counts(self) -> tuple[int, int]:
         """How many requests run, and how many wait."""
         return len(self.running), len(self.waiting)
+
+    def make_stats(self, *, consume: bool = True) -> SchedulerStats:
+        r"""Photograph the scheduler; the counts begin anew, unless told not to `consume` them.
+
+        Upstream: {up}`vllm/v1/core/sched/scheduler.py#Scheduler.make_stats`.
+        """
+        stats = replace(
+            self._stats,
+            num_running_reqs=len(self.running),
+            num_waiting_reqs=len(self.waiting),
+            kv_cache_usage=self.kv_cache_manager.usage,
+            num_free_blocks=self.kv_cache_manager.block_pool.get_num_free_blocks(),
+        )
+        if consume:
+            self._stats = SchedulerStats()
+        return stats
 
     def has_unfinished_requests(self) -> bool:
         """Whether anyone still waits for a token."""
