@@ -121,9 +121,10 @@ class ModelConfig:
 
     `model` is a checkpoint directory (a hub id is resolved to one before this is built), and
     `hf_config` its `config.json`, parsed and unchanged. `max_model_len` may shorten what the
-    checkpoint allows, never lengthen it. `dtype` is a name; `"auto"` means the checkpoint's own,
-    see {py:meth}`resolved_dtype`. `tokenizer` is the directory of the tokenizer, `None` for the
-    model's own; with `skip_tokenizer_init` there is none, and the engine speaks token ids only.
+    checkpoint allows ({py:func}`longest_text`), never lengthen it. `dtype` is a name; `"auto"`
+    means the checkpoint's own, see {py:meth}`resolved_dtype`. `tokenizer` is the directory of the
+    tokenizer, `None` for the model's own; with `skip_tokenizer_init` there is none, and the engine
+    speaks token ids only.
 
     `generation_eos_token_ids` are the tokens that end an answer by `generation_config.json`, or by
     `config.json` where there is none. The tokenizer's own is usually among them, and is the only
@@ -178,28 +179,38 @@ class ModelConfig:
     ) -> ModelConfig:
         r"""Read `config.json` and, where there is one, `generation_config.json` of a directory.
 
+        `max_model_len` may be anything up to {py:func}`longest_text`. Left out, it is that, except
+        for a `dynamic` rotary clock: there a longer limit is another clock for short texts too,
+        so it has to be asked for, and the default is the trained context.
+
         Raises {py:class}`~mini_vllm.errors.CheckpointError` when the config is missing or lacks
         `vocab_size`, and {py:class}`~mini_vllm.errors.ConfigError` when `max_model_len` exceeds
-        the `max_position_embeddings` that the checkpoint was made for: positions beyond it give
-        answers that look fluent and are noise.
+        what the checkpoint was made for: positions beyond it give answers that look fluent and are
+        noise.
         """
         hf_config = _read_json(Path(model) / "config.json")
         if "vocab_size" not in hf_config:
             raise CheckpointError(f"{Path(model) / 'config.json'} has no vocab_size")
-        limit: Any = hf_config.get("max_position_embeddings")
+        limit = longest_text(hf_config)
         if limit is None and max_model_len is None:
             raise ConfigError(f"{model} states no max_position_embeddings; give max_model_len")
         if limit is not None and max_model_len is not None and max_model_len > limit:
+            positions = hf_config["max_position_embeddings"]
+            scaled = "" if limit == positions else f", stretched to {limit} by its rotary scaling,"
             raise ConfigError(
-                f"max_model_len={max_model_len} exceeds max_position_embeddings={limit} of {model}"
+                f"max_model_len={max_model_len} exceeds max_position_embeddings={positions}"
+                f"{scaled} of {model}"
             )
+        if max_model_len is None:
+            is_dynamic = _rope_of(hf_config)[0] == "dynamic"
+            max_model_len = hf_config["max_position_embeddings"] if is_dynamic else limit
         generation = hf_config
         if (Path(model) / "generation_config.json").exists():
             generation = _read_json(Path(model) / "generation_config.json")
         return cls(
             str(model),
             vocab_size=hf_config["vocab_size"],
-            max_model_len=limit if max_model_len is None else max_model_len,
+            max_model_len=max_model_len,
             dtype=dtype,
             seed=seed,
             tokenizer=tokenizer,
@@ -233,6 +244,33 @@ class EngineConfig:
                 f"model_config.max_model_len={model_len} and "
                 f"scheduler_config.max_model_len={limit} must agree"
             )
+
+
+def longest_text(hf_config: Mapping[str, Any]) -> int | None:
+    r"""How many tokens a text of a checkpoint may have, from its parsed `config.json`.
+
+    `max_position_embeddings`, times the factor by which a rotary clock is slowed. Under `yarn` the
+    *trained* context is multiplied, since some configs state the stretched one and some do not;
+    under `llama3` nothing is, since all of them do. None where the config does not say. Upstream:
+    {up}`vllm/config/model.py#_get_and_verify_max_len`.
+    """
+    positions = hf_config.get("max_position_embeddings")
+    if positions is None:
+        return None
+    rope_type, rope = _rope_of(hf_config)
+    if rope_type not in ("linear", "dynamic", "yarn"):
+        return positions
+    if rope_type == "yarn":
+        outside = hf_config.get("original_max_position_embeddings")
+        trained = outside or rope.get("original_max_position_embeddings") or positions
+        factor = rope.get("factor")
+        return positions if factor is None else int(trained * factor)
+    return int(positions * (rope.get("factor") or 1.0))
+
+
+def _rope_of(hf_config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    rope = hf_config.get("rope_parameters") or hf_config.get("rope_scaling") or {}
+    return rope.get("rope_type") or rope.get("type") or "default", rope
 
 
 def _read_json(path: Path) -> dict[str, Any]:

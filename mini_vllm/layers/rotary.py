@@ -30,8 +30,10 @@ here and in every checkpoint that this engine reads, the neighbours (`2d`, `2d +
 others. The wrong one gives fluent text about something else. And `dynamic` is not one model but
 many: as published, the base depends on the length of the text *so far*, so a key computed early is
 turned by another clock than one computed late. A cache cannot follow that, and a shared prefix
-could not be shared. Here, as upstream, the base is fixed when the model is built, from the longest
-text that it may see
+could not be shared. Here the base is fixed when the model is built, from the longest text that it
+may see; up to the trained context that is the published clock, and beyond it the one that the
+published rule has for a text of exactly that length. Upstream fixes it when the model is built,
+too, and reads it off the config alone
 ({up}`vllm/model_executor/layers/rotary_embedding/dynamic_ntk_scaling_rope.py#DynamicNTKScalingRotaryEmbedding`).
 """
 
@@ -82,43 +84,96 @@ class RopeParameters:
 
         Since transformers 5 there is one dictionary, `rope_parameters`, with `rope_theta` inside.
         Before, `rope_theta` stood beside `rope_scaling`, whose kind was called `rope_type` or,
-        earlier still, `type`. A kind that is unknown, or one without its factor, is a
-        {py:class}`~mini_vllm.errors.CheckpointError`, as are partial rotations.
+        earlier still, `type`. `original_max_position_embeddings` may stand in the dictionary or,
+        with more weight, outside. Raises {py:class}`~mini_vllm.errors.CheckpointError` for a kind
+        or a key that is unknown (a clock per kind of layer is spelled with such keys), for a kind
+        that lacks a number it needs, for two spellings that disagree, and for partial rotations.
         """
-        given = dict(hf_config.get("rope_scaling") or {})
-        given |= hf_config.get("rope_parameters") or {}
+        given = _given_parameters(hf_config)
         rope_type = given.get("rope_type") or given.get("type") or "default"
         if rope_type not in ROPE_TYPES:
             raise CheckpointError(
                 f"rope_type {rope_type!r} is not supported; known are {', '.join(ROPE_TYPES)}"
             )
-        partial = given.get("partial_rotary_factor", hf_config.get("partial_rotary_factor", 1.0))
-        if partial != 1.0:
+        partial = given.get("partial_rotary_factor", hf_config.get("partial_rotary_factor"))
+        if partial not in (None, 1.0):
             raise CheckpointError(f"partial_rotary_factor must be 1.0, got {partial}")
-        positions = hf_config.get("max_position_embeddings", 0)
-        trained = given.get("original_max_position_embeddings") or positions
-        factor = given.get("factor")
-        if factor is None and rope_type == "yarn":
-            factor = positions / trained
-        if factor is None and rope_type != "default":
-            raise CheckpointError(f"rope_type {rope_type!r} needs a factor; config.json has none")
-        optional = (
-            "low_freq_factor",
-            "high_freq_factor",
-            "attention_factor",
-            "mscale",
-            "mscale_all_dim",
-            "beta_fast",
-            "beta_slow",
-            "truncate",
-        )
+        positions = hf_config.get("max_position_embeddings") or 0
+        trained = positions
+        if rope_type in ("llama3", "yarn"):
+            outside = hf_config.get("original_max_position_embeddings")
+            trained = outside or given.get("original_max_position_embeddings") or positions
+        if not trained and rope_type in ("dynamic", "llama3", "yarn"):
+            raise CheckpointError(
+                f"rope_type {rope_type!r} needs max_position_embeddings; config.json has none"
+            )
+        missing = [name for name in _NEEDED.get(rope_type, ()) if given.get(name) is None]
+        if missing == ["factor"] and rope_type == "yarn" and "factor" in given:
+            # An explicit null: the ratio of the two contexts.
+            given["factor"] = positions / trained
+        elif missing:
+            raise CheckpointError(
+                f"rope_type {rope_type!r} needs {' and '.join(missing)}; config.json has none"
+            )
+        theta = given.get("rope_theta", hf_config.get("rope_theta"))
+        numbers = {
+            "theta": 10000.0 if theta is None else theta,
+            **{name: given[name] for name in _OPTIONAL if given.get(name) is not None},
+        }
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise CheckpointError(f"rope parameter {name} must be above 0, got {value!r}")
         return cls(
             rope_type=rope_type,
-            theta=float(given.get("rope_theta") or hf_config.get("rope_theta") or 10000.0),
-            factor=1.0 if factor is None else float(factor),
             trained_positions=int(trained),
-            **{name: given[name] for name in optional if given.get(name) is not None},
+            truncate=bool(given.get("truncate", True)),
+            **{name: float(value) for name, value in numbers.items()},
         )
+
+
+# What a kind cannot do without. Guessing it would give another model.
+_NEEDED = {
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+    "yarn": ("factor",),
+}
+_OPTIONAL = (
+    "factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "attention_factor",
+    "mscale",
+    "mscale_all_dim",
+    "beta_fast",
+    "beta_slow",
+)
+_KNOWN = {
+    "rope_type",
+    "type",
+    "rope_theta",
+    "partial_rotary_factor",
+    "original_max_position_embeddings",
+    "truncate",
+    # Says how the checkpoint was made, and nothing about how to run it.
+    "finetuned",
+    *_OPTIONAL,
+}
+
+
+def _given_parameters(hf_config: Mapping[str, Any]) -> dict[str, Any]:
+    old = dict(hf_config.get("rope_scaling") or {})
+    new = dict(hf_config.get("rope_parameters") or {})
+    disagree = sorted(key for key in old.keys() & new.keys() if old[key] != new[key])
+    if disagree:
+        raise CheckpointError(
+            f"rope_scaling and rope_parameters disagree about {', '.join(disagree)}"
+        )
+    given = old | new
+    unknown = sorted(given.keys() - _KNOWN)
+    if unknown:
+        raise CheckpointError(f"rope parameters that are not supported: {', '.join(unknown)}")
+    return given
 
 
 def inverse_frequencies(

@@ -15,10 +15,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mini_vllm.errors import CheckpointError
 from mini_vllm.models.decoder_config import DecoderConfig, shape_from_hf, windows_by_layer
+
+#: The window of a config that does not mention one, in tokens.
+WINDOW = 4096
 
 
 def mistral(hf_config: Mapping[str, Any]) -> DecoderConfig:
     """The config of a `MistralForCausalLM`."""
-    shape = shape_from_hf(hf_config) | windows_by_layer(hf_config, first_windowed_layer=0)
-    return DecoderConfig(architecture="MistralForCausalLM", **shape)
+    shape = shape_from_hf({"num_key_value_heads": 8, **hf_config})
+    windows = windows_by_layer(hf_config, first_windowed_layer=0, default=WINDOW)
+    wanted = hf_config.get("sliding_window", WINDOW)
+    if any(window != wanted for window in windows["sliding_windows"]):
+        raise CheckpointError(
+            f"layer_types has layers of full attention and sliding_window is {wanted}; the layers "
+            "of a Mistral are all alike"
+        )
+    return DecoderConfig(architecture="MistralForCausalLM", **(shape | windows))

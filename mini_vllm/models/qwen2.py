@@ -11,16 +11,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mini_vllm.models.decoder_config import DecoderConfig, shape_from_hf, windows_by_layer
+from mini_vllm.models.decoder_config import (
+    DecoderConfig,
+    flag,
+    refuse_windows,
+    shape_from_hf,
+    windows_by_layer,
+)
 
 
 def qwen_shape(hf_config: Mapping[str, Any]) -> dict[str, Any]:
     """What Qwen2 and Qwen3 spell alike: the common shape, and windows if they are switched on."""
     shape = shape_from_hf(hf_config)
-    if hf_config.get("use_sliding_window", False):
-        first = hf_config.get("max_window_layers", 28)
-        shape |= windows_by_layer(hf_config, first_windowed_layer=first)
-    return shape
+    if not flag(hf_config, "use_sliding_window"):
+        refuse_windows(hf_config, "use_sliding_window is false")
+        return shape
+    first = hf_config.get("max_window_layers", 28)
+    return shape | windows_by_layer(hf_config, first_windowed_layer=first, default=4096)
 
 
 def qwen2(hf_config: Mapping[str, Any]) -> DecoderConfig:

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mini_vllm.models.decoder_config import DecoderConfig
+from mini_vllm.models.decoder_config import DecoderConfig, flag
 from mini_vllm.models.qwen2 import qwen_shape
 
 
 def qwen3(hf_config: Mapping[str, Any]) -> DecoderConfig:
     """The config of a `Qwen3ForCausalLM`."""
-    attention_bias = bool(hf_config.get("attention_bias", False))
+    attention_bias = flag(hf_config, "attention_bias")
     return DecoderConfig(
         architecture="Qwen3ForCausalLM",
-        **qwen_shape(hf_config),
+        **qwen_shape({"head_dim": 128, **hf_config}),
         qk_norm=True,
         qkv_bias=attention_bias,
         attention_output_bias=attention_bias,

@@ -253,7 +253,7 @@ class TestRotary:
         ("config", "message"),
         [
             ({"rope_scaling": {"rope_type": "longrope"}}, r"'longrope'.*default, linear"),
-            ({"rope_scaling": {"type": "linear"}}, r"'linear' needs a factor"),
+            ({"rope_scaling": {"type": "linear"}}, r"'linear' needs factor"),
             ({"partial_rotary_factor": 0.5}, r"partial_rotary_factor must be 1.0, got 0.5"),
         ],
     )

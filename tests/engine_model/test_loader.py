@@ -246,9 +246,10 @@ class TestConfig:
         )
         assert windowed.sliding_windows == (None, None, 9)
         assert self.read(architectures=["Qwen3ForCausalLM"]).qk_norm
-        mistral = self.read(architectures=["MistralForCausalLM"], sliding_window=9)
-        assert mistral.sliding_windows == (9, 9, 9)
-        assert self.read(architectures=["MistralForCausalLM"]).sliding_windows == (None,) * 3
+        mistral = {"architectures": ["MistralForCausalLM"], "num_key_value_heads": 2}
+        assert self.read(**mistral, sliding_window=9).sliding_windows == (9, 9, 9)
+        assert self.read(**mistral, sliding_window=None).sliding_windows == (None,) * 3
+        assert self.read(**mistral).sliding_windows == (4096,) * 3
         llama = self.read(attention_bias=True)
         assert llama.qkv_bias
         assert llama.attention_output_bias
