@@ -72,7 +72,7 @@ class Learner:
                 if self.state.prediction(lab.short, question.id) is None:
                     self._ask(lab, question)
         notebook = self.state.notebook.relative_to(self.catalogue.root)
-        self.console.print(f"kept in {notebook}; `labs check {lab.name[:6]}` compares")
+        self.console.print(f"kept in {notebook}; `labs check {lab.short}` compares")
         return 0
 
     def hint(self, arguments: argparse.Namespace) -> int:
@@ -117,7 +117,7 @@ class Learner:
         if lab is None:
             self.console.print(tables.progress(self.catalogue, self.state))
             return 0
-        name = lab.name[:6]
+        name = lab.short
         asked = [q for q in lab.questions if self.state.prediction(lab.short, q.id) is None]
         self.console.print(Text(f"{lab.short}  {lab.title}  ({lab.minutes} min)", "bold"))
         steps = [f"read     {self._path(lab.folder / 'README.md')}"]
@@ -147,7 +147,7 @@ class Learner:
     def _no_open_task(self, lab: Lab) -> str:
         done = self.state.is_complete(lab.short)
         state = "is done" if done else "has all tasks done; what fails needs several of them"
-        name = lab.name[:6]
+        name = lab.short
         return f"{lab.short} {state}; `labs hint {name} 1` shows a hint for task 1 all the same"
 
     def _grade(self, lab: Lab) -> grading.Grade:
@@ -170,7 +170,7 @@ class Learner:
         [task] = failure.tasks
         taken = self.state.hints(lab.short, task)
         if taken < len(hints.GRADES):
-            ask = f"labs hint {lab.name[:6]} {task}"
+            ask = f"labs hint {lab.short} {task}"
             self.console.print(Text(f"\nhint {taken + 1} of 3: {ask}", "dim"))
 
     def _ask(self, lab: Lab, question: Question) -> None:
@@ -181,7 +181,7 @@ class Learner:
             try:
                 answer = self.console.input(f"{question.unit or 'your answer'}: ")
             except EOFError:
-                raise LabError(f"no answer: labs predict {lab.name[:6]} {question.id}=…") from None
+                raise LabError(f"no answer: labs predict {lab.short} {question.id}=…") from None
             try:
                 return self._keep(lab, question, answer)
             except LabError as error:

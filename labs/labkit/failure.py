@@ -27,7 +27,7 @@ def of_loading(error: Exception, path: Path) -> str:
     """
     kind = type(error).__name__
     if isinstance(error, FileNotFoundError) and error.filename == str(path):
-        return f"{path.name} is missing; `labs reset {path.parent.name[:6]}` puts it back"
+        return f"{path.name} is missing; `labs reset {_short(path)}` puts it back"
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f"{path.name} line {error.lineno}: {kind}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -50,3 +50,9 @@ def short(kind: str, text: str) -> str:
 def _plain(line: str) -> str:
     line = _OBJECT.sub(r"<\1>", _FUNCTION.sub(r"\1", line))
     return line if len(line) <= WIDTH else f"{line[:WIDTH]}…"
+
+
+def _short(path: Path) -> str:
+    """`phase-01/lab-03`: what one types for the lab that a file belongs to."""
+    lab = path.parent
+    return f"{lab.parent.name[:8]}/{lab.name[:6]}"

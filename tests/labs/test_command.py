@@ -44,7 +44,7 @@ def test_check_ticks_tasks_shows_the_failure_and_names_the_next_hint(toy, labs, 
     printed = labs("check", "lab-01", status=1)
     assert "task 1  double a number" in printed
     assert "first failure: test_doubles\ntask 1: double a number" in printed
-    assert "hint 1 of 3: labs hint lab-01 1" in printed
+    assert "hint 1 of 3: labs hint phase-07/lab-01 1" in printed
     assert "0 / 1 labs, about 7 min to go" in printed
 
     toy.edit("starter.py", STUB, "return number * 2")
@@ -191,7 +191,7 @@ def test_no_hint_where_no_single_task_is_to_blame(toy, labs, quick):
         ("import math\ndef double(number:\n", "starter.py line 2: SyntaxError: '(' was never"),
         ("\nimport mathh\n", "starter.py line 2: ModuleNotFoundError: No module named 'mathh'"),
         ("\n\nimport json\njson.loads('')\n", "starter.py line 4: JSONDecodeError: Expecting"),
-        (None, "starter.py is missing; `labs reset lab-01` puts it back"),
+        (None, "starter.py is missing; `labs reset phase-07/lab-01` puts it back"),
     ],
 )
 def test_a_starter_that_does_not_load_says_where_and_gets_no_hint(
@@ -238,7 +238,7 @@ def test_reset_restores_the_starter_and_keeps_the_learners(toy, labs, quick):
 def test_next_list_and_doctor(labs, monkeypatch):
     monkeypatch.setattr(machine, "why_no_gpu", lambda: "no GPU here")
     printed = labs("next")
-    assert "predict  labs predict lab-01   (2 to go)" in printed
+    assert "predict  labs predict phase-07/lab-01   (2 to go)" in printed
     assert "labs/phase-07-toys/lab-01-count/starter.py" in printed
     assert "Counting, by hand" in labs("list")
     printed = labs("doctor")
