@@ -1,13 +1,20 @@
 """Shared parts of the tests of floors 2 and 3: tiny random checkpoints, and an engine to run them.
 
-The oracle of the whole folder is transformers, greedy and in fp32, one unpadded prompt at a time.
+`PARITY_CASES=N` draws that many random engines and workloads in `test_parity_sweep.py` (a handful
+without it), `PARITY_SEED` says from where (`fresh`: from the clock), and `PARITY_RECORD=FILE`
+writes what was compared.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -22,66 +29,26 @@ from mini_vllm.config import CacheConfig, EngineConfig, ModelConfig, SchedulerCo
 from mini_vllm.core.engine_core_request import EngineCoreRequest  # noqa: E402
 from mini_vllm.engine.core import EngineCore  # noqa: E402
 from mini_vllm.engine.executor import Executor  # noqa: E402
+from mini_vllm.kernels.selector import select_kernels  # noqa: E402
 from mini_vllm.sampling_params import SamplingParams  # noqa: E402
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-#: Below this gap between the oracle's two best logits, rounding may decide. A product of fp32
-#: matrices of this size is off by a few 1e-6; logits here span several units.
-EPSILON = 1e-4
-
-_SMALL = {
-    "vocab_size": 320,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    # Wide enough that a random model does not say one token for ever.
-    "initializer_range": 0.2,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-    "pad_token_id": 0,
-}
+HERE = Path(__file__).parent
 
 
-def _rope(kind, **more):
-    return {"rope_parameters": {"rope_type": kind, "rope_theta": 10000.0, **more}}
+def load(name: str) -> ModuleType:
+    """A module that lies beside the tests, which are no package."""
+    qualified = f"engine_model_{name}"
+    if qualified not in sys.modules:
+        spec = importlib.util.spec_from_file_location(qualified, HERE / f"{name}.py")
+        module = sys.modules[qualified] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[qualified]
 
 
-#: name -> (config class, changes to the small shape)
-ARCHITECTURES = {
-    "llama": ("LlamaConfig", {"tie_word_embeddings": False}),
-    "llama-tied-wide-heads": ("LlamaConfig", {"tie_word_embeddings": True, "head_dim": 48}),
-    "llama-one-kv-head": ("LlamaConfig", {"num_key_value_heads": 1, "num_hidden_layers": 3}),
-    "llama-biases": ("LlamaConfig", {"attention_bias": True, "mlp_bias": True}),
-    "llama-rope-linear": ("LlamaConfig", _rope("linear", factor=4.0)),
-    "llama-rope-dynamic": ("LlamaConfig", _rope("dynamic", factor=2.0)),
-    "llama-rope-llama3": (
-        "LlamaConfig",
-        _rope(
-            "llama3",
-            factor=8.0,
-            low_freq_factor=1.0,
-            high_freq_factor=4.0,
-            original_max_position_embeddings=64,
-        ),
-    ),
-    "llama-rope-yarn": (
-        "LlamaConfig",
-        _rope("yarn", factor=4.0, original_max_position_embeddings=64),
-    ),
-    "qwen2": ("Qwen2Config", {}),
-    "qwen2-windows": (
-        "Qwen2Config",
-        {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1},
-    ),
-    "qwen3": ("Qwen3Config", {"head_dim": 32, "tie_word_embeddings": True}),
-    "mistral": ("MistralConfig", {"sliding_window": 11}),
-    "mistral-no-window": ("MistralConfig", {"sliding_window": None, "head_dim": 16}),
-}
+checkpoints, oracles, grid = load("checkpoints"), load("oracle"), load("parity_grid")
 
 
 @pytest.fixture(autouse=True)
@@ -100,70 +67,23 @@ def make_checkpoint(tmp_path_factory):
     def make(name: str, *, shard_size: str | None = None, seed: int = 0) -> Path:
         key = f"{name}-{shard_size}-{seed}"
         if key not in made:
-            class_name, changes = ARCHITECTURES[name]
-            config = getattr(transformers, class_name)(**{**_SMALL, **changes})
-            torch.manual_seed(seed)
-            model = transformers.AutoModelForCausalLM.from_config(config)
-            with torch.no_grad():
-                for parameter_name, parameter in model.named_parameters():
-                    # Norm weights and biases start as constants; a test needs them to differ.
-                    if parameter.dim() == 1:
-                        center = 0.0 if parameter_name.endswith("bias") else 1.0
-                        parameter.copy_(center + 0.3 * torch.randn_like(parameter))
-            directory = tmp_path_factory.mktemp(key)
-            limit = {"max_shard_size": shard_size} if shard_size else {}
-            model.eval().save_pretrained(directory, **limit)
-            made[key] = directory
+            made[key] = tmp_path_factory.mktemp(key)
+            checkpoints.write_checkpoint(
+                made[key], *checkpoints.ARCHITECTURES[name], seed=seed, shard_size=shard_size
+            )
         return made[key]
 
     return make
 
 
-@dataclass
-class Oracle:
-    """transformers on one checkpoint: greedy continuations, and logits."""
-
-    model: object
-    _answers: dict[tuple, list[int]] = field(default_factory=dict)
-
-    def generate(self, prompt: list[int], num_tokens: int) -> list[int]:
-        key = (tuple(prompt), num_tokens)
-        if key not in self._answers:
-            with torch.no_grad():
-                out = self.model.generate(
-                    torch.tensor([prompt]),
-                    attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-                    max_new_tokens=num_tokens,
-                    min_new_tokens=num_tokens,
-                    do_sample=False,
-                    eos_token_id=None,
-                    pad_token_id=0,
-                )
-            self._answers[key] = out[0, len(prompt) :].tolist()
-        return self._answers[key]
-
-    def logits(self, tokens: list[int]):
-        """Scores after each position of one sequence, `[len(tokens), vocab_size]`."""
-        with torch.no_grad():
-            return self.model(torch.tensor([tokens])).logits[0].float()
-
-    def gap(self, tokens: list[int]) -> float:
-        """How far the best token is ahead of the second after `tokens`."""
-        best, second = self.logits(tokens)[-1].topk(2).values.tolist()
-        return best - second
-
-
 @pytest.fixture(scope="session")
 def oracle(make_checkpoint):
     """The oracle of a checkpoint by name, loaded once: `oracle("qwen3").generate(...)`."""
-    loaded: dict[str, Oracle] = {}
+    loaded = {}
 
-    def load(name: str) -> Oracle:
+    def load(name: str):
         if name not in loaded:
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                make_checkpoint(name), dtype=torch.float32, attn_implementation="eager"
-            )
-            loaded[name] = Oracle(model.eval())
+            loaded[name] = oracles.Oracle.load(make_checkpoint(name))
         return loaded[name]
 
     return load
@@ -201,14 +121,18 @@ class Run:
     logprobs: list[list]
     num_steps: int = 0
     num_preemptions: int = 0
+    num_chunks: int = 0
     num_hit_tokens: int = 0
     num_resumed_hits: int = 0
 
 
 def run_engine(checkpoint: Path, prompts, params: SamplingParams | list, **settings) -> Run:
     """Give all prompts to a new engine at once, and step it until it is empty."""
+    kernels = settings.pop("kernels", "auto")
     config = engine_config(checkpoint, **settings)
-    core = EngineCore(config, Executor(config))
+    choose = partial(select_kernels, requested=kernels)
+    with patch("mini_vllm.worker.model_runner.select_kernels", choose):
+        core = EngineCore(config, Executor(config))
     if isinstance(params, SamplingParams):
         params = [params] * len(prompts)
     for i, (prompt, one) in enumerate(zip(prompts, params, strict=True)):
@@ -223,6 +147,10 @@ def run_engine(checkpoint: Path, prompts, params: SamplingParams | list, **setti
         run.num_resumed_hits += sum(
             computed > 0 and req_id in cached.resumed_req_ids
             for req_id, computed in zip(cached.req_ids, cached.num_computed_tokens)
+        )
+        run.num_chunks += sum(
+            core.scheduler.requests[req_id].is_prefill_chunk
+            for req_id in orders.num_scheduled_tokens
         )
         run.num_hit_tokens += sum(new.num_computed_tokens for new in orders.scheduled_new_reqs)
         return orders
@@ -241,34 +169,7 @@ def greedy(num_tokens: int, **more) -> SamplingParams:
     return SamplingParams(temperature=0.0, max_tokens=num_tokens, ignore_eos=True, **more)
 
 
-class Parity:
-    """Compares tokens with the oracle's, and counts the near-ties that it lets pass."""
-
-    def __init__(self) -> None:
-        self.compared = 0
-        self.near_ties: list[str] = []
-
-    def check(self, oracle: Oracle, prompts, answers, label: str) -> None:
-        for prompt, answer in zip(prompts, answers, strict=True):
-            expected = oracle.generate(list(prompt), len(answer))
-            self.compared += len(answer)
-            if answer == expected:
-                continue
-            place = next(i for i, (a, b) in enumerate(zip(answer, expected)) if a != b)
-            gap = oracle.gap([*prompt, *expected[:place]])
-            message = (
-                f"{label}: prompt of {len(prompt)}, token {place}: {answer[place]} instead of "
-                f"{expected[place]}, oracle's gap {gap:.2e}"
-            )
-            assert gap < EPSILON, message
-            self.near_ties.append(message)
-
-    @property
-    def allowed(self) -> int:
-        return self.compared // 10_000
-
-
-_PARITY = Parity()
+_PARITY = oracles.Parity()
 
 
 @pytest.fixture(scope="session")
@@ -281,19 +182,23 @@ def parity():
 @pytest.fixture
 def tools():
     """The functions of this file, for test modules (which cannot import a conftest)."""
-    from types import SimpleNamespace
-
     return SimpleNamespace(
-        run=run_engine, config=engine_config, greedy=greedy, architectures=ARCHITECTURES
+        run=run_engine,
+        config=engine_config,
+        greedy=greedy,
+        load=load,
+        architectures=checkpoints.ARCHITECTURES,
     )
 
 
 def pytest_terminal_summary(terminalreporter):
-    if _PARITY.compared:
-        terminalreporter.write_line(
-            f"parity with transformers: {_PARITY.compared} tokens compared, "
-            f"{len(_PARITY.near_ties)} near-ties (gap below {EPSILON:g}), "
-            f"{_PARITY.allowed} allowed"
-        )
+    if _PARITY.total:
+        terminalreporter.write_line(_PARITY.summary())
         for line in _PARITY.near_ties:
             terminalreporter.write_line("  " + line)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    path = os.environ.get("PARITY_RECORD")
+    if path and _PARITY.total and exitstatus == 0:
+        _PARITY.write(Path(path), grid=grid.describe(), sweep=load("parity_sweep").RECORD)

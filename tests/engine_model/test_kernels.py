@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from numba import njit
 
 from mini_vllm.errors import ConfigError
+from mini_vllm.kernels import onednn
 from mini_vllm.kernels.bits import FASTMATH, exp_clamped, narrow, widen
 from mini_vllm.kernels.numba_kernels import NumbaKernels, as_array
+from mini_vllm.kernels.onednn import OneDnnKernels, why_not_onednn
 from mini_vllm.kernels.selector import select_kernels
 from mini_vllm.kernels.torch_kernels import TorchKernels
 
@@ -99,6 +101,11 @@ class TestAgreement:
         x, weight = (x / in_size**0.5).to(dtype), weight.to(dtype)
         bias = torch.randn(out_size).to(dtype) if with_bias else None
         self.compare(lambda k: k.linear(x, weight, bias), dtype)
+        self.compare(lambda k: k.prepare_linear(weight, bias)(x), dtype)
+        if why_not_onednn(dtype) is None:
+            packed = OneDnnKernels().prepare_linear(weight, bias)(x)
+            expected = TorchKernels().linear(x, weight, bias)
+            torch.testing.assert_close(packed, expected, **TOLERANCE[dtype])
 
     @pytest.mark.parametrize("size", [8, 67, 256])
     def test_norms(self, num_tokens, size, dtype):
@@ -149,7 +156,8 @@ class TestSelector:
     cpu = torch.device("cpu")
 
     def test_chooses_and_says_why(self):
-        assert select_kernels(self.cpu, torch.bfloat16).kernels.name == "numba"
+        fastest = "numba" if why_not_onednn(torch.bfloat16) else "onednn"
+        assert select_kernels(self.cpu, torch.bfloat16).kernels.name == fastest
         choice = select_kernels(self.cpu, torch.float16)
         assert choice.kernels.name == "torch"
         assert "float16" in choice.reason
@@ -157,10 +165,36 @@ class TestSelector:
 
     def test_a_name_is_an_order(self):
         assert select_kernels(self.cpu, torch.float32, "torch").kernels.name == "torch"
+        assert select_kernels(self.cpu, torch.float32, "numba").kernels.name == "numba"
         with pytest.raises(ConfigError, match=r"'numba' cannot be used.*float16"):
             select_kernels(self.cpu, torch.float16, "numba")
-        with pytest.raises(ConfigError, match=r"'fastest'.*auto, numba, torch"):
+        with pytest.raises(ConfigError, match=r"'fastest'.*auto, onednn, numba, torch"):
             select_kernels(self.cpu, torch.float32, "fastest")
+
+    def test_without_packing_the_plain_loops_serve(self, monkeypatch):
+        monkeypatch.setattr(onednn, "_pack", lambda weight: torch.ops.mkldnn.no_such_operation)
+        choice = select_kernels(self.cpu, torch.float32)
+        assert choice.kernels.name == "numba"
+        assert "no_such_operation" in choice.reason
+        with pytest.raises(ConfigError, match=r"'onednn' cannot be used.*no_such_operation"):
+            select_kernels(self.cpu, torch.float32, "onednn")
+
+
+@pytest.mark.skipif(why_not_onednn(torch.float32) is not None, reason="needs oneDNN")
+class TestPackedWeights:
+    """What is multiplied is the copy; without room for one, the original."""
+
+    x, weight = torch.randn(3, 32), torch.randn(48, 32)
+
+    @pytest.mark.parametrize(("memory", "is_packed"), [(4 * 48 * 32 * 4, True), (0, False)])
+    def test_a_copy_is_made_if_there_is_room(self, monkeypatch, memory, is_packed):
+        monkeypatch.setattr(onednn, "available_host_memory", lambda: memory)
+        weight = self.weight.clone()
+        product = OneDnnKernels().prepare_linear(weight)
+        before = product(self.x)
+        torch.testing.assert_close(before, self.x @ self.weight.T)
+        weight.zero_()
+        assert torch.equal(product(self.x), before) == is_packed
 
 
 def test_threads_give_the_same_bits():
