@@ -1,8 +1,8 @@
 r"""What does a caller get back?
 
-A {py:class}`RequestOutput` per request, holding one {py:class}`CompletionOutput` in a list of
-length one. The list looks odd until you ask for several answers to one prompt; the shape is kept
-so that `out.outputs[0].text` means the same in both engines.
+A {py:class}`RequestOutput` per request, holding a list of {py:class}`CompletionOutput`: one
+answer, or `n` of them where several were asked for. In a stream of `n` answers an output holds
+those that have news, so go by `index` and not by the place in the list.
 
 `finish_reason` answers "why does my answer end here?", and it is one of five words, each the name
 of a {py:class}`~mini_vllm.core.request.FinishReason`. `stop_reason` says *which* stop: the string
@@ -36,13 +36,16 @@ LogprobsOnePosition = dict[int, Logprob]
 class RequestMetrics:
     r"""When things happened to one request, in seconds.
 
-    `arrival_time` is wall-clock time; the `_ts` values come from the monotonic clock and only
-    their differences mean something. `first_token_latency` is the time to first token as the
-    front-end saw it.
+    `arrival_time` is wall-clock time; the `_ts` values come from the core's monotonic clock and
+    only their differences mean something: when the scheduler heard of the request, when it was
+    first given tokens, when its first and its last token were made. `first_token_latency` is the
+    time to first token as the front-end saw it.
     Upstream: {up}`vllm/v1/metrics/stats.py#RequestStateStats`.
     """
 
     arrival_time: float
+    queued_ts: float = 0.0
+    scheduled_ts: float = 0.0
     first_token_latency: float = 0.0
     first_token_ts: float = 0.0
     last_token_ts: float = 0.0
@@ -71,6 +74,18 @@ class CompletionOutput:
         """Whether this answer is complete."""
         return self.finish_reason is not None
 
+    def extend(self, later: CompletionOutput) -> None:
+        """Take the next delta of the same answer into this one; `later` is not changed."""
+        self.text += later.text
+        if not isinstance(self.token_ids, list):
+            self.token_ids = list(self.token_ids)
+        self.token_ids.extend(later.token_ids)
+        if later.logprobs is not None:
+            self.logprobs = (self.logprobs or []) + later.logprobs
+        self.cumulative_logprob = later.cumulative_logprob
+        self.finish_reason = later.finish_reason
+        self.stop_reason = later.stop_reason
+
 
 @dataclass(slots=True)
 class RequestOutput:
@@ -88,3 +103,22 @@ class RequestOutput:
     finished: bool = False
     metrics: RequestMetrics | None = None
     num_cached_tokens: int | None = None
+
+    def add(self, later: RequestOutput, *, aggregate: bool) -> None:
+        r"""Merge a later output of the same request into this one.
+
+        With `aggregate` both are deltas, and are joined; otherwise the later one has it all, and
+        takes the place of the earlier. Answers of different `index` stand side by side.
+        Upstream: {up}`vllm/outputs.py#RequestOutput.add`.
+        """
+        self.finished |= later.finished
+        self.metrics = later.metrics
+        places = {completion.index: place for place, completion in enumerate(self.outputs)}
+        for completion in later.outputs:
+            place = places.get(completion.index)
+            if place is None:
+                self.outputs.append(completion)
+            elif aggregate:
+                self.outputs[place].extend(completion)
+            else:
+                self.outputs[place] = completion

@@ -23,6 +23,10 @@ from mini_vllm.errors import RequestError
 GREEDY_BELOW = 1e-5
 # Between the two, dividing logits by the temperature overflows float16: upstream raises it to this.
 MIN_TEMPERATURE = 1e-2
+# The most answers to one prompt; upstream's default for VLLM_MAX_N_SEQUENCES.
+MAX_N = 16384
+# A signed word of eight bytes, as the API says; a generator takes no more than an unsigned one.
+MAX_SEED = 2**63 - 1
 
 
 class SamplingType(IntEnum):
@@ -89,13 +93,16 @@ class SamplingParams:
     `repetition_detection`. In which order they are asked is an API decision with a module of its
     own, {py:mod}`mini_vllm.core.stopping`.
 
+    **Several answers.** `n` answers to one prompt, each with a seed of its own when there is a
+    seed; at most {py:data}`MAX_N`, and only 1 when the best token is always taken.
+
     **Reporting.** `logprobs` is how many alternatives to report for each token (`None`: no
     log-probabilities at all; 0: the chosen token's only; -1: the whole vocabulary).
     `detokenize=False` leaves `text` empty; `skip_special_tokens` leaves them out of the text.
     `output_kind` says what each output of a stream holds.
 
     Raises {py:class}`~mini_vllm.errors.RequestError` for a value out of range, and for one that
-    only the real engine can honour: `n` above 1, `prompt_logprobs`.
+    only the real engine can honour: `prompt_logprobs`.
     Upstream: {up}`vllm/sampling_params.py#SamplingParams`.
     """
 
@@ -195,8 +202,10 @@ class SamplingParams:
             _refuse("top_k", self.top_k, "an integer: 0 or -1 (off), or at least 1")
         if not 0.0 <= self.min_p <= 1.0:
             _refuse("min_p", self.min_p, "in [0, 1]")
-        if self.seed is not None and (not isinstance(self.seed, int) or self.seed < 0):
-            _refuse("seed", self.seed, "a non-negative integer, or None")
+        if self.seed is not None and (
+            not isinstance(self.seed, int) or not 0 <= self.seed <= MAX_SEED
+        ):
+            _refuse("seed", self.seed, f"an integer of 0 to {MAX_SEED}, or None")
         if self.max_tokens is not None and (
             not isinstance(self.max_tokens, int) or self.max_tokens < 1
         ):
@@ -219,8 +228,10 @@ class SamplingParams:
     def _verify_supported(self) -> None:
         if not isinstance(self.n, int) or self.n < 1:
             _refuse("n", self.n, "an integer of at least 1")
-        if self.n > 1:
-            _refuse("n", self.n, "1: this engine gives one answer a request; send the prompt again")
+        if self.n > MAX_N:
+            _refuse("n", self.n, f"at most {MAX_N}")
+        if self.n > 1 and self.temperature < GREEDY_BELOW:
+            _refuse("n", self.n, "1 when temperature is 0: all answers would be the same")
         if self.prompt_logprobs is not None:
             _refuse(
                 "prompt_logprobs", self.prompt_logprobs, "None: this engine keeps no prompt logits"

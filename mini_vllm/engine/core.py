@@ -78,8 +78,15 @@ class EngineCore:
         Raises {py:class}`~mini_vllm.errors.RequestError`, and changes nothing, for an id in use or
         a request that could never be served.
         """
+        self.scheduler.add_request(self.preprocess_add_request(request))
+
+    def preprocess_add_request(self, request: EngineCoreRequest) -> Request:
+        r"""Make the scheduler's request of a message, its blocks hashed; from any thread.
+
+        Upstream: {up}`vllm/v1/engine/core.py#EngineCore.preprocess_add_request`.
+        """
         block_hasher = self.scheduler.kv_cache_manager.block_hasher
-        self.scheduler.add_request(Request.from_engine_core_request(request, block_hasher))
+        return Request.from_engine_core_request(request, block_hasher)
 
     def abort_requests(self, request_ids: Iterable[str]) -> list[str]:
         r"""End requests now; returns those that were still alive. Not while a step runs."""

@@ -91,6 +91,8 @@ class InputProcessor:
         params = params.clone()
         if params.max_tokens is None:
             params.max_tokens = max(1, self.max_num_tokens - len(prompt_token_ids))
+            # More tokens than there is room for cannot be promised: the answer ends by length.
+            params.min_tokens = min(params.min_tokens, params.max_tokens)
         source = self.model_config if self.tokenizer is None else self.tokenizer
         params.update_from_generation_config(
             self.model_config.generation_eos_token_ids, source.eos_token_id

@@ -35,6 +35,7 @@ from mini_vllm.engine.engine_args import EngineArgs
 from mini_vllm.engine.executor import Executor
 from mini_vllm.engine.input_processor import InputProcessor, PromptType
 from mini_vllm.engine.output_processor import OutputProcessor
+from mini_vllm.engine.parallel_sampling import ParentRequest
 from mini_vllm.engine.scripted_model_runner import Script, ScriptedModelRunner
 from mini_vllm.engine.tokenizer import load_tokenizer
 from mini_vllm.outputs import RequestOutput
@@ -88,38 +89,18 @@ class LLMEngine:
         *,
         default: Script | None = None,
         tokenizer: Tokenizer | None = None,
-        num_gpu_blocks: int = 512,
-        block_size: int = 16,
-        max_model_len: int = 1024,
-        vocab_size: int = 32_000,
-        eos_token_id: int | None = None,
-        enable_prefix_caching: bool = True,
-        **scheduler: Any,
+        **config: Any,
     ) -> LLMEngine:
         r"""Build an engine whose model answers from scripts: no checkpoint, no torch.
 
         `scripts` and `default` are those of the
         {py:class}`~mini_vllm.engine.scripted_model_runner.ScriptedModelRunner`; further keywords
-        go to the {py:class}`~mini_vllm.config.SchedulerConfig`. Prompts are token ids unless a
-        tokenizer is given.
+        are those of {py:func}`scripted_config`. Prompts are token ids unless a tokenizer is given.
         """
-        config = EngineConfig(
-            model_config=ModelConfig(
-                "scripted",
-                vocab_size=vocab_size,
-                max_model_len=max_model_len,
-                skip_tokenizer_init=True,
-                eos_token_id=eos_token_id,
-            ),
-            cache_config=CacheConfig(
-                block_size=block_size,
-                num_gpu_blocks=num_gpu_blocks,
-                enable_prefix_caching=enable_prefix_caching,
-            ),
-            scheduler_config=SchedulerConfig(max_model_len=max_model_len, **scheduler),
-        )
+        engine_config = scripted_config(**config)
+        block_size = engine_config.cache_config.block_size
         runner = ScriptedModelRunner(scripts, default=default, block_size=block_size)
-        return cls(config, Executor(config, runner), tokenizer)
+        return cls(engine_config, Executor(engine_config, runner), tokenizer)
 
     def add_request(
         self,
@@ -137,9 +118,17 @@ class LLMEngine:
         request, text = self.input_processor.process_inputs(
             request_id, prompt, params, arrival_time, priority
         )
-        # The core first: it may still refuse, and then no one is left waiting for an answer.
-        self.engine_core.add_request(request)
-        self.output_processor.add_request(request, text)
+        n = request.sampling_params.n
+        self.output_processor.check_ids(request_id, n)
+        parent, requests = None, [request]
+        if n > 1:
+            parent = ParentRequest(request_id, request.sampling_params)
+            requests = parent.fan_out(request)
+        for index, one in enumerate(requests):
+            # The core first: it may still refuse, and then no one is left waiting for an answer.
+            # (Never the second of several children: what fits once fits again, later.)
+            self.engine_core.add_request(one)
+            self.output_processor.add_request(one, text, parent, index)
         return request_id
 
     def abort_request(self, request_ids: str | Iterable[str]) -> list[RequestOutput]:
@@ -152,7 +141,7 @@ class LLMEngine:
         gets a last word.
         """
         ids = [request_ids] if isinstance(request_ids, str) else list(request_ids)
-        self.engine_core.abort_requests(ids)
+        self.engine_core.abort_requests(self.output_processor.core_ids(ids))
         return self.output_processor.abort_requests(ids)
 
     def step(self) -> list[RequestOutput]:
@@ -178,3 +167,34 @@ class LLMEngine:
     def reset_prefix_cache(self) -> bool:
         """Forget every cached prefix; refused with `False` while a request holds a block."""
         return self.engine_core.scheduler.reset_prefix_cache()
+
+
+def scripted_config(
+    *,
+    num_gpu_blocks: int = 512,
+    block_size: int = 16,
+    max_model_len: int = 1024,
+    vocab_size: int = 32_000,
+    eos_token_id: int | None = None,
+    enable_prefix_caching: bool = True,
+    **scheduler: Any,
+) -> EngineConfig:
+    r"""The config of an engine whose model is a script: small, and with no checkpoint.
+
+    Further keywords go to the {py:class}`~mini_vllm.config.SchedulerConfig`.
+    """
+    return EngineConfig(
+        model_config=ModelConfig(
+            "scripted",
+            vocab_size=vocab_size,
+            max_model_len=max_model_len,
+            skip_tokenizer_init=True,
+            eos_token_id=eos_token_id,
+        ),
+        cache_config=CacheConfig(
+            block_size=block_size,
+            num_gpu_blocks=num_gpu_blocks,
+            enable_prefix_caching=enable_prefix_caching,
+        ),
+        scheduler_config=SchedulerConfig(max_model_len=max_model_len, **scheduler),
+    )

@@ -34,6 +34,7 @@ wrong; {inv}`needs-sample` is the rule that forbids it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -106,7 +107,8 @@ class ScriptedModelRunner:
     its own. `block_size` must be the engine's, in tokens. `num_gpu_blocks` is what it claims to
     have room for.
 
-    `check_cache=False` skips the cache and its checks, for measuring the engine alone. The real
+    `check_cache=False` skips the cache and its checks, for measuring the engine alone;
+    `step_seconds` is how long it sleeps in each step, as if it computed. The real
     one is `mini_vllm.worker.model_runner.ModelRunner`; upstream:
     {up}`vllm/v1/worker/gpu_model_runner.py#GPUModelRunner`.
     """
@@ -119,12 +121,14 @@ class ScriptedModelRunner:
         num_gpu_blocks: int = 512,
         default: Script | None = None,
         check_cache: bool = True,
+        step_seconds: float = 0.0,
     ) -> None:
         self.scripts: dict[str, Script] = dict(scripts or {})
         self.default = default
         self.block_size = block_size
         self.num_gpu_blocks = num_gpu_blocks
         self.check_cache = check_cache
+        self.step_seconds = step_seconds
         self.sampler = ScriptedSampler()
         self.requests: dict[str, _Row] = {}
         # Slot b * block_size + i holds the fingerprint of the prefix that ends there.
@@ -171,6 +175,8 @@ class ScriptedModelRunner:
         Draws nothing. Whoever drives the runner by hand must give it the tokens that were drawn,
         with {py:meth}`record_sampled_tokens`, before the next step.
         """
+        if self.step_seconds:
+            time.sleep(self.step_seconds)
         starts = self._update_states(scheduler_output)
         for req_id, num_tokens in scheduler_output.num_scheduled_tokens.items():
             self._write(req_id, starts[req_id], num_tokens)
