@@ -43,6 +43,39 @@ PAIRS: dict[str, tuple[str, str]] = {
     ),
 }
 
+_POOL = "vllm/v1/core/block_pool.py#BlockPool"
+_MANAGER = "vllm/v1/core/kv_cache_manager.py#KVCacheManager"
+
+#: The same, for phase 02.
+PAIRS_02: dict[str, tuple[str, str]] = {
+    "block": (
+        "mini_vllm.core.free_block_queue.KVCacheBlock",
+        "vllm/v1/core/kv_cache_utils.py#KVCacheBlock",
+    ),
+    "queue": (
+        "mini_vllm.core.free_block_queue.FreeBlockQueue",
+        "vllm/v1/core/kv_cache_utils.py#FreeKVCacheBlockQueue",
+    ),
+    "names": (
+        "mini_vllm.core.block_pool.BlockHashToBlockMap",
+        "vllm/v1/core/block_pool.py#BlockHashToBlockMap",
+    ),
+    "pool": ("mini_vllm.core.block_pool.BlockPool", _POOL),
+    "manager": ("mini_vllm.core.kv_cache_manager.KVCacheManager", _MANAGER),
+    "lookup": (
+        "mini_vllm.core.kv_cache_manager.KVCacheManager.get_computed_blocks",
+        f"{_MANAGER}.get_computed_blocks",
+    ),
+    "allocate": (
+        "mini_vllm.core.kv_cache_manager.KVCacheManager.allocate_slots",
+        f"{_MANAGER}.allocate_slots",
+    ),
+    "table": (
+        "mini_vllm.worker.block_table.BlockTable",
+        "vllm/v1/worker/block_table.py#BlockTable",
+    ),
+}
+
 
 @lru_cache(maxsize=1)
 def _lock() -> Lock:
