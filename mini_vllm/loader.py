@@ -43,6 +43,8 @@ from safetensors import SafetensorError, safe_open
 from mini_vllm.attention.backend import AttentionBackend
 from mini_vllm.errors import CheckpointError
 from mini_vllm.kernels.interface import Kernels
+from mini_vllm.layers.embedding import OutputHead
+from mini_vllm.layers.linear import Linear
 from mini_vllm.layers.weight_slot import check_cover, named_slots
 from mini_vllm.models.decoder import DecoderForCausalLM
 from mini_vllm.models.decoder_config import DecoderConfig
@@ -196,10 +198,17 @@ def load_model(
     backend: AttentionBackend | None = None,
     kernels: Kernels | None = None,
 ) -> DecoderForCausalLM:
-    """Build the model of `config` on `device` in `dtype`, and fill it from `directory`."""
+    r"""Build the model of `config` on `device` in `dtype`, and fill it from `directory`.
+
+    The weights are final then, and every layer that wants to prepare its own may
+    ({up}`vllm/model_executor/model_loader/utils.py#process_weights_after_loading`).
+    """
     with device, default_dtype(dtype):
         model = DecoderForCausalLM(config, max_position, backend, kernels)
     load_weights(model, directory)
+    for module in model.modules():
+        if isinstance(module, (Linear, OutputHead)):
+            module.process_weights_after_loading()
     return model.eval()
 
 

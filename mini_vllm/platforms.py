@@ -71,7 +71,7 @@ class Platform:
         if self.name == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
             return free * 9 // 10
-        return min(_free_host_memory() // 4, 4 * _GIB)
+        return min(available_host_memory() // 4, 4 * _GIB)
 
     def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         r"""A big tensor of zeros, such as a cache.
@@ -104,7 +104,20 @@ def detect_platform(device: str = "auto") -> Platform:
     return Platform(torch.device(kind))
 
 
-def _free_host_memory() -> int:
+def available_host_memory() -> int:
+    r"""How many bytes this machine could still give to a process without writing any to disk.
+
+    Not the same as free memory: what holds copies of files is available too. Where the system does
+    not say (Linux does), its free pages are counted, and where it does not say that either,
+    {given}`8 GiB` are assumed.
+    """
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

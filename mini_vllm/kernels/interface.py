@@ -18,6 +18,7 @@ picks. So far it covers the norms; other layers still dispatch through
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 
@@ -33,6 +34,16 @@ class Kernels(ABC):
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
         r"""`x @ weight.T + bias`: `[num_tokens, in_size]` to `[num_tokens, out_size]`."""
+
+    def prepare_linear(
+        self, weight: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        r"""{py:meth}`linear` with this weight and bias, as a function of `x`.
+
+        Asked for once per layer, when the weights are loaded and will not change again. An
+        implementation may prepare what it likes here; this one prepares nothing.
+        """
+        return lambda x: self.linear(x, weight, bias)
 
     @abstractmethod
     def rms_norm(self, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:

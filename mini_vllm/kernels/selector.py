@@ -17,7 +17,7 @@ from mini_vllm.kernels.interface import Kernels
 from mini_vllm.kernels.torch_kernels import TorchKernels
 
 #: What `select_kernels` can be asked for by name.
-CHOICES = ("auto", "numba", "torch")
+CHOICES = ("auto", "onednn", "numba", "torch")
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,29 @@ def select_kernels(
 ) -> KernelChoice:
     r"""The fastest {py:class}`~mini_vllm.kernels.interface.Kernels` for `device` and `dtype`.
 
-    `requested` names one (`"numba"`, `"torch"`) or leaves the choice (`"auto"`); a named one that
-    cannot serve is a {py:class}`~mini_vllm.errors.ConfigError`, never a silent fall-back.
+    `requested` names one or leaves the choice (`"auto"`); a named one that cannot serve is a
+    {py:class}`~mini_vllm.errors.ConfigError`, never a silent fall-back.
     """
     if requested not in CHOICES:
         raise ConfigError(f"unknown kernels {requested!r}: choose one of {', '.join(CHOICES)}")
     if requested == "torch":
         return KernelChoice(TorchKernels(), "asked for by name")
     obstacle = why_not_numba(device, dtype)
-    if obstacle is None:
-        from mini_vllm.kernels.numba_kernels import NumbaKernels
+    if obstacle is not None:
+        if requested != "auto":
+            raise ConfigError(f"kernels {requested!r} cannot be used: {obstacle}")
+        return KernelChoice(TorchKernels(), obstacle)
+    # Only now: they import numba.
+    from mini_vllm.kernels.numba_kernels import NumbaKernels
+    from mini_vllm.kernels.onednn import OneDnnKernels, why_not_onednn
 
-        why = "asked for by name" if requested == "numba" else f"fastest for {dtype} on the CPU"
-        return KernelChoice(NumbaKernels(), why)
     if requested == "numba":
-        raise ConfigError(f"kernels 'numba' cannot be used: {obstacle}")
-    return KernelChoice(TorchKernels(), obstacle)
+        return KernelChoice(NumbaKernels(), "asked for by name")
+    obstacle = why_not_onednn(dtype)
+    if obstacle is None:
+        named = requested == "onednn"
+        why = "asked for by name" if named else f"fastest for {dtype} on the CPU"
+        return KernelChoice(OneDnnKernels(), why)
+    if requested == "onednn":
+        raise ConfigError(f"kernels 'onednn' cannot be used: {obstacle}")
+    return KernelChoice(NumbaKernels(), obstacle)

@@ -12,6 +12,8 @@ request. The rest of a prompt never meets the output table.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -64,10 +66,17 @@ class OutputHead(nn.Module):
             if tied_to is None
             else tied_to.weight
         )
+        self.product: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def process_weights_after_loading(self) -> None:
+        """Let the kernels prepare the table; what is written to it later is not seen."""
+        self.product = self.kernels.prepare_linear(self.weight)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """One row of scores per row of `hidden`."""
-        return self.kernels.linear(hidden, self.weight).float()
+        if self.product is None:
+            return self.kernels.linear(hidden, self.weight).float()
+        return self.product(hidden).float()
 
     def weight_slots(self, name: str) -> dict[str, WeightSlot]:
         """The table under its own name, or nothing if it belongs to the embedding."""

@@ -11,7 +11,7 @@ layer knows those names and hands out a slot for each, so the fusion ends at the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -41,10 +41,21 @@ class Linear(nn.Module):
         # A bias is a parameter like any other, or a loader will not see it.
         bias_ = nn.Parameter(torch.empty(out_size), requires_grad=False) if bias else None
         self.register_parameter("bias", bias_)
+        self.product: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def process_weights_after_loading(self) -> None:
+        r"""Let the kernels prepare the weight; what is written to it later is not seen.
+
+        Upstream's layers have a hook of this name, and pack in it:
+        {up}`vllm/model_executor/layers/linear.py#UnquantizedLinearMethod`.
+        """
+        self.product = self.kernels.prepare_linear(self.weight, self.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the map to each row of `x`."""
-        return self.kernels.linear(x, self.weight, self.bias)
+        if self.product is None:
+            return self.kernels.linear(x, self.weight, self.bias)
+        return self.product(x)
 
     def weight_slots(self, name: str) -> dict[str, WeightSlot]:
         """The weight, and the bias if there is one, under their own names."""
