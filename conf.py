@@ -41,6 +41,7 @@ extensions = [
     "book._ext.svg_math",
     "book._ext.numbering",
     "book._ext.navigation",
+    "book._ext.trace_player",
 ]
 
 # ---- sources ----------------------------------------------------------------------------------
