@@ -113,6 +113,12 @@ def engine_config(checkpoint: Path, **settings) -> EngineConfig:
     )
 
 
+def kernels_by_name(name: str):
+    """A context in which the runner takes this set of kernels."""
+    choose = partial(select_kernels, requested=name)
+    return patch("mini_vllm.worker.model_runner.select_kernels", choose)
+
+
 @dataclass
 class Run:
     """What an engine did with some prompts."""
@@ -128,10 +134,8 @@ class Run:
 
 def run_engine(checkpoint: Path, prompts, params: SamplingParams | list, **settings) -> Run:
     """Give all prompts to a new engine at once, and step it until it is empty."""
-    kernels = settings.pop("kernels", "auto")
-    config = engine_config(checkpoint, **settings)
-    choose = partial(select_kernels, requested=kernels)
-    with patch("mini_vllm.worker.model_runner.select_kernels", choose):
+    with kernels_by_name(settings.pop("kernels", "auto")):
+        config = engine_config(checkpoint, **settings)
         core = EngineCore(config, Executor(config))
     if isinstance(params, SamplingParams):
         params = [params] * len(prompts)
@@ -185,6 +189,7 @@ def tools():
     return SimpleNamespace(
         run=run_engine,
         config=engine_config,
+        kernels_by_name=kernels_by_name,
         greedy=greedy,
         load=load,
         architectures=checkpoints.ARCHITECTURES,

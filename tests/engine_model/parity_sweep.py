@@ -138,5 +138,5 @@ def _settings(rng: random.Random, longest: int, num_prompts: int) -> dict[str, A
         "scheduler_reserve_full_isl": rng.random() < 0.7,
         "policy": rng.choice(["fcfs", "fcfs", "priority"]),
         "attention_backend": rng.choice(["auto", "cpu_numba", "torch_reference"]),
-        "kernels": rng.choice(["auto", "numba", "torch"]),
+        "kernels": rng.choice(["auto", "onednn", "numba", "torch"]),
     }

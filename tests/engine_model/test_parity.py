@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mini_vllm.attention.selector import PRIORITY
 from mini_vllm.core.scheduler_output import CachedRequestData, NewRequestData, SchedulerOutput
-from mini_vllm.kernels.selector import select_kernels
+from mini_vllm.errors import ConfigError
+from mini_vllm.kernels.selector import CHOICES, select_kernels
 from mini_vllm.worker.model_runner import ModelRunner
 
 
@@ -29,6 +31,15 @@ grid, checkpoints, oracles = load("parity_grid"), load("checkpoints"), load("ora
 ALL = list(checkpoints.ARCHITECTURES)
 GRID = grid.full_grid()
 NUM_TOKENS = grid.NUM_TOKENS
+KERNELS = [name for name in CHOICES if name != "auto"]
+
+
+def need_kernels(name, dtype):
+    """Skip, with the reason, where this machine cannot run this set of kernels in this type."""
+    try:
+        select_kernels(torch.device("cpu"), dtype, name)
+    except ConfigError as obstacle:
+        pytest.skip(str(obstacle))
 
 
 @pytest.mark.parametrize("case", GRID, ids=str)
@@ -58,13 +69,14 @@ def test_every_architecture(name, make_checkpoint, oracle, parity, tools):
         parity.check(oracle(name), prompts, run, f"{name} {case}", name)
 
 
-@pytest.mark.parametrize("kernels", ["numba", "torch"])
-@pytest.mark.parametrize("backend", ["cpu_numba", "torch_reference"])
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("backend", PRIORITY)
 @pytest.mark.parametrize("name", ["llama", "mistral", "qwen2-windows", "qwen3"])
 def test_every_backend_and_kernel_set(
     name, backend, kernels, make_checkpoint, oracle, parity, tools
 ):
     """Each attention backend over each set of kernels, in two pools that are too small."""
+    need_kernels(kernels, torch.float32)
     pressed = [c for c in GRID if c.must_preempt and c.enable_prefix_caching and c.block_size < 60]
     for case in pressed[backend == "cpu_numba" :: 5][:2]:
         prompts = case.prompts()
@@ -181,10 +193,8 @@ FP32_TOLERANCE = 5e-5
 
 def scores_of_every_prefix(directory, tokens, tools, **settings):
     """Our logits after each position of `tokens`, `[len(tokens), vocab_size]`."""
-    kernels = settings.pop("kernels", None)
-    runner = ModelRunner(tools.config(directory, **settings))
-    if kernels is not None:
-        assert runner.kernel_choice.kernels.name == kernels
+    with tools.kernels_by_name(settings.pop("kernels", "auto")):
+        runner = ModelRunner(tools.config(directory, **settings))
     runner.initialize_kv_cache(17)
     blocks = list(range(1, 17))
     ours, params = [], tools.greedy(1)
@@ -216,10 +226,12 @@ def test_fp32_logits(name, make_checkpoint, oracle, parity, tools):
     assert 2 * FP32_TOLERANCE == oracles.EPSILON
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("dtype", "kernels"), [*(("bfloat16", k) for k in KERNELS), ("float16", "torch")]
+)
 @pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "mistral", "llama-rope-yarn"])
 def test_half_precision_is_as_close_as_transformers_is(
-    name, dtype, make_checkpoint, oracle, parity, tools
+    name, dtype, kernels, make_checkpoint, oracle, parity, tools
 ):
     """In half precision tokens may differ, so logits are compared, ours and theirs, to fp32's.
 
@@ -228,10 +240,10 @@ def test_half_precision_is_as_close_as_transformers_is(
     errors of some 150 roundings add up to nearly the same size. And the two stay near each other:
     no further apart than two independent errors of that size, 1.5 times to be safe.
     """
+    need_kernels(kernels, getattr(torch, dtype))
     tokens = text_for_logits()
     exact = oracle(name).logits(tokens)
     theirs = oracles.Oracle.load(make_checkpoint(name), getattr(torch, dtype)).logits(tokens)
-    kernels = "torch" if dtype == "float16" else "numba"
     ours = scores_of_every_prefix(
         make_checkpoint(name), tokens, tools, dtype=dtype, kernels=kernels
     )
@@ -241,16 +253,19 @@ def test_half_precision_is_as_close_as_transformers_is(
 
     our_error, their_error, apart = rms(ours - exact), rms(theirs - exact), rms(ours - theirs)
     parity.logits.setdefault(name, {}).update(
-        {f"{dtype}_rms_error": our_error, f"{dtype}_rms_error_of_transformers": their_error}
+        {
+            f"{dtype}_rms_error, {kernels} kernels": our_error,
+            f"{dtype}_rms_error_of_transformers": their_error,
+        }
     )
     assert our_error < 1.2 * their_error
     assert apart < 1.5 * 2**0.5 * their_error
 
 
-def test_the_kernels_that_parity_names_are_those_that_run(make_checkpoint, tools):
-    """The switch used above reaches the model: the runner asks `select_kernels` by this name."""
-    import mini_vllm.worker.model_runner as module
-
-    assert module.select_kernels is select_kernels
-    run = tools.run(make_checkpoint("llama"), [[5]], tools.greedy(1), kernels="torch")
-    assert len(run.token_ids[0]) == 1
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_the_kernels_that_parity_names_are_those_that_run(kernels, make_checkpoint, tools):
+    need_kernels(kernels, torch.float32)
+    with tools.kernels_by_name(kernels):
+        runner = ModelRunner(tools.config(make_checkpoint("llama")))
+    assert runner.kernel_choice.kernels.name == kernels
+    assert runner.model.model.layers[0].mlp.kernels.name == kernels
