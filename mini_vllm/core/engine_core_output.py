@@ -41,7 +41,8 @@ class EngineCoreOutput:
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
     num_cached_tokens: int | None = None
-    events: list[EngineCoreEvent] | None = None
+    # When something happened is no part of what happened: two runs of one workload compare equal.
+    events: list[EngineCoreEvent] | None = field(default=None, compare=False)
 
     @property
     def finished(self) -> bool:

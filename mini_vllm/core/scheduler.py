@@ -87,8 +87,8 @@ for step. With its defaults a GPU runs a subclass of it that plans one step ahea
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from mini_vllm.config import CacheConfig, SchedulerConfig
 from mini_vllm.core import scheduler_invariants
@@ -500,13 +500,11 @@ class Scheduler:
 
         Upstream: {up}`vllm/v1/core/sched/scheduler.py#Scheduler.make_stats`.
         """
-        stats = replace(
-            self._stats,
-            num_running_reqs=len(self.running),
-            num_waiting_reqs=len(self.waiting),
-            kv_cache_usage=self.kv_cache_manager.usage,
-            num_free_blocks=self.kv_cache_manager.block_pool.get_num_free_blocks(),
-        )
+        stats = copy.copy(self._stats)
+        stats.num_running_reqs = len(self.running)
+        stats.num_waiting_reqs = len(self.waiting)
+        stats.kv_cache_usage = self.kv_cache_manager.usage
+        stats.num_free_blocks = self.kv_cache_manager.block_pool.get_num_free_blocks()
         if consume:
             self._stats = SchedulerStats()
         return stats

@@ -47,6 +47,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -72,7 +73,7 @@ from mini_vllm.sampling_params import SamplingParams
 
 #: So much news is read before other tasks get a turn; upstream's VLLM_V1_OUTPUT_PROC_CHUNK_SIZE.
 OUTPUT_CHUNK_SIZE = 128
-# Text of more characters than this is tokenized in a thread; a shorter one is quicker than a switch.
+# Text of more characters than this is tokenized in a thread; for less, a switch costs more.
 LONG_TEXT = 2048
 
 
@@ -111,6 +112,10 @@ class AsyncLLM:
         self._output_handler: asyncio.Task[None] | None = None
         # Aborted, and not yet confirmed: these ids may not be used again before that.
         self._closing: dict[str, asyncio.Future[None]] = {}
+        with suppress(RuntimeError):
+            # There may be no loop yet; the first call that needs the handler starts it.
+            asyncio.get_running_loop()
+            self._run_output_handler()
 
     @classmethod
     def from_engine_args(
@@ -291,6 +296,8 @@ class AsyncLLM:
         handler = self._output_handler
         if handler is None or handler.get_loop() is not loop:
             self._output_handler = loop.create_task(self._handle_outputs())
+            # Whoever waits for them from now on waits on this loop.
+            self._closing = {request_id: loop.create_future() for request_id in self._closing}
 
     async def _handle_outputs(self) -> None:
         try:
@@ -355,9 +362,12 @@ class AsyncLLM:
 
     async def check_health(self) -> None:
         """Raise {py:class}`~mini_vllm.errors.EngineDeadError` if the engine is dead."""
-        # Somebody must be reading, or a death goes unnoticed.
         self._raise_if_dead()
+        # Somebody must be reading, or a death is noticed late.
         self._run_output_handler()
+        exit_code = self.client.core_process.exit_code
+        if exit_code is not None:
+            raise EngineDeadError(f"the engine's process ended, exit code {exit_code}")
 
     async def get_stats(self) -> SchedulerStats:
         """The scheduler as it is now; takes nothing from the counts that loggers see."""
@@ -387,15 +397,17 @@ class AsyncLLM:
             await asyncio.sleep(0.02)
 
     def shutdown(self) -> None:
-        """End the core's process; open streams raise. Nothing happens the second time."""
-        self.client.shutdown()
-        self._tokenizing.shutdown(wait=False)
+        r"""End the core's process; open streams raise. Nothing happens the second time.
+
+        From the thread of the event loop, or when there is none any more.
+        """
         handler = self._output_handler
         if handler is not None and not handler.get_loop().is_closed():
-            handler.get_loop().call_soon_threadsafe(handler.cancel)
-        error = self.client.dead_error
-        if error is not None:
-            self._propagate(error)
+            handler.cancel()
+        self.client.shutdown()
+        self._tokenizing.shutdown(wait=False)
+        if self.client.dead_error is not None:
+            self._propagate(self.client.dead_error)
 
     def __enter__(self) -> AsyncLLM:
         return self

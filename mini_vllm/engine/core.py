@@ -51,6 +51,7 @@ from mini_vllm.core.engine_core_output import EngineCoreOutput
 from mini_vllm.core.engine_core_request import EngineCoreRequest
 from mini_vllm.core.request import Request, RequestStatus
 from mini_vllm.core.scheduler import Scheduler
+from mini_vllm.core.stats import SchedulerStats
 from mini_vllm.engine.executor import Executor
 from mini_vllm.errors import EngineDeadError
 
@@ -91,6 +92,14 @@ class EngineCore:
     def abort_requests(self, request_ids: Iterable[str]) -> list[str]:
         r"""End requests now; returns those that were still alive. Not while a step runs."""
         return self.scheduler.finish_requests(request_ids, RequestStatus.FINISHED_ABORTED)
+
+    def get_stats(self) -> SchedulerStats:
+        """The scheduler as it is between two steps; takes nothing from what loggers count."""
+        return self.scheduler.make_stats(consume=False)
+
+    def reset_prefix_cache(self) -> bool:
+        """Forget every cached prefix; refused with `False` while a request holds a block."""
+        return self.scheduler.reset_prefix_cache()
 
     def step(self) -> list[EngineCoreOutput]:
         r"""Schedule, execute, sample, update; return the news of every request that has any.

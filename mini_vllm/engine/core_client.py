@@ -1,10 +1,11 @@
 r"""How does a front-end speak to a core, near or far?
 
-Through a client, so that it need not know which. {py:class}`InprocClient` is the near one: a core
-in this process, stepped by whoever asks for outputs. {py:class}`AsyncMPClient` is the far one: a
-core in another process that steps by itself, and outputs that arrive when they do. Both speak in
-the same records, and that is what makes the second testable: what comes out of it must be what
-comes out of the first.
+Through a client, so that it need not know which. The
+{py:class}`~mini_vllm.engine.inproc_client.InprocClient` is the near one: a core in this process,
+stepped by whoever asks for outputs. {py:class}`AsyncMPClient` is the far one: a core in another
+process that steps by itself, and outputs that arrive when they do. Both speak in the same records,
+and that is what makes the second testable: what comes out of it must be what comes out of the
+first.
 
 Sending never waits. The socket towards the core is unbounded, and what goes into it is small; so
 an abort can be sent from anywhere, also from the clean-up of a task that is being cancelled, where
@@ -201,5 +202,9 @@ class AsyncMPClient:
         self._closing = True
         if self.dead_error is None:
             self._died("the engine was shut down")
+        if self._async_output is not None and self._loop is not None:
+            if not self._loop.is_closed():
+                self._async_output.close(linger=0)
+            self._async_output = None
         self.core_process.shutdown()
         self._context.destroy(linger=0)

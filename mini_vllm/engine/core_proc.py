@@ -24,10 +24,11 @@ When there is nobody to step for, it sleeps in the queue until a message comes, 
 
 The *input thread* reads the socket while the model computes, and does there what needs no state of
 the scheduler: decode, check, hash the prompt's blocks
-({up}`vllm/v1/engine/core.py#EngineCore.preprocess_add_request`). An abort goes two ways at once: into
-the queue of messages, where it stands behind the request that it ends, and into the aborts queue
-of the {py:mod}`core <mini_vllm.engine.core>`, which is emptied inside a running step. So it takes
-effect in the very step that is under way, and cannot overtake its own request.
+({up}`vllm/v1/engine/core.py#EngineCore.preprocess_add_request`). An abort goes two ways at once:
+into the queue of messages, where it stands behind the request that it ends, and into the aborts
+queue of the {py:mod}`core <mini_vllm.engine.core>`, which is emptied inside a running step. So it
+takes effect in the very step that is under way, and is not lost when its request has yet to be
+added.
 
 What the core says is sent by the loop itself. Upstream has an output thread, so that encoding
 overlaps with the device ({up}`vllm/v1/engine/core.py#EngineCoreProc.process_output_sockets`). Where
@@ -52,9 +53,10 @@ when its writer is gone, however that came about; no signal is needed, and no pr
 Closing it is also how the front-end ends the core on a good day. There is one way to stop, and it
 is used every time, so it works when it is needed.
 
-Upstream, a message that cannot be decoded raises in the input thread, whose loop has no handler for
-it ({up}`vllm/v1/engine/core.py#EngineCoreProc.process_input_sockets@"add_request_decoder.decode(data_frames)"`):
-the thread ends, and the engine goes on, deaf.
+Upstream, the request is decoded one line before the `try`
+({up}`vllm/v1/engine/core.py#EngineCoreProc.process_input_sockets@"EngineCoreRequest = add_req"`),
+and decoding checks the parameters once more. What fails there ends the thread, and the engine goes
+on, deaf.
 """
 
 from __future__ import annotations
@@ -75,7 +77,6 @@ import zmq
 
 from mini_vllm.core.engine_core_output import EngineCoreOutputs, RequestRefusal, UtilityOutput
 from mini_vllm.core.request import Request
-from mini_vllm.core.stats import SchedulerStats
 from mini_vllm.engine.core import EngineCore
 from mini_vllm.engine.core_messages import (
     CoreReady,
@@ -210,14 +211,6 @@ class EngineCoreProc(EngineCore):
             return UtilityOutput(call.call_id, result=getattr(self, call.method)(*call.args))
         except Exception as error:
             return UtilityOutput(call.call_id, f"{call.method} failed: {error!r}")
-
-    def get_stats(self) -> SchedulerStats:
-        """The scheduler as it is now, between two steps; takes nothing from the counts."""
-        return self.scheduler.make_stats(consume=False)
-
-    def reset_prefix_cache(self) -> bool:
-        """Forget every cached prefix; refused with `False` while a request holds a block."""
-        return self.scheduler.reset_prefix_cache()
 
     # ------------------------------------------------------------------ out
 

@@ -25,7 +25,7 @@ step of the others. The names of the parts are the same on both sides of it:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mini_vllm.config import CacheConfig, EngineConfig, ModelConfig, SchedulerConfig
@@ -33,7 +33,9 @@ from mini_vllm.engine.core import EngineCore
 from mini_vllm.engine.detokenizer import Tokenizer
 from mini_vllm.engine.engine_args import EngineArgs
 from mini_vllm.engine.executor import Executor
+from mini_vllm.engine.inproc_client import InprocClient
 from mini_vllm.engine.input_processor import InputProcessor, PromptType
+from mini_vllm.engine.iteration_stats import IterationStats, StatLogger
 from mini_vllm.engine.output_processor import OutputProcessor
 from mini_vllm.engine.parallel_sampling import ParentRequest
 from mini_vllm.engine.scripted_model_runner import Script, ScriptedModelRunner
@@ -49,7 +51,7 @@ class LLMEngine:
     {py:meth}`has_unfinished_requests`. Nothing happens on its own: there is no thread.
 
     `executor` defaults to one with the real model. `tokenizer` defaults to the checkpoint's,
-    unless the config says to skip it.
+    unless the config says to skip it. `stat_loggers` are told of every step.
     Upstream: {up}`vllm/v1/engine/llm_engine.py#LLMEngine`.
     """
 
@@ -58,6 +60,7 @@ class LLMEngine:
         config: EngineConfig,
         executor: Executor | None = None,
         tokenizer: Tokenizer | None = None,
+        stat_loggers: Sequence[StatLogger] = (),
     ) -> None:
         model_config = config.model_config
         if tokenizer is None and not model_config.skip_tokenizer_init:
@@ -69,6 +72,8 @@ class LLMEngine:
             config, tokenizer, self.engine_core.scheduler.max_num_tokens
         )
         self.output_processor = OutputProcessor(tokenizer)
+        self.client = InprocClient(self.engine_core)
+        self.stat_loggers = list(stat_loggers)
 
     @classmethod
     def from_keywords(cls, model: str, **keywords: Any) -> LLMEngine:
@@ -127,7 +132,7 @@ class LLMEngine:
         for index, one in enumerate(requests):
             # The core first: it may still refuse, and then no one is left waiting for an answer.
             # (Never the second of several children: what fits once fits again, later.)
-            self.engine_core.add_request(one)
+            self.client.add_request(one)
             self.output_processor.add_request(one, text, parent, index)
         return request_id
 
@@ -141,7 +146,7 @@ class LLMEngine:
         gets a last word.
         """
         ids = [request_ids] if isinstance(request_ids, str) else list(request_ids)
-        self.engine_core.abort_requests(self.output_processor.core_ids(ids))
+        self.client.abort_requests(self.output_processor.core_ids(ids))
         return self.output_processor.abort_requests(ids)
 
     def step(self) -> list[RequestOutput]:
@@ -150,10 +155,13 @@ class LLMEngine:
         Empty while prompts are still being read, and at the last, empty step that tells the runner
         who has ended.
         """
-        engine_core_outputs = self.engine_core.step()
-        processed = self.output_processor.process_outputs(engine_core_outputs)
+        news = self.client.get_output()
+        stats = IterationStats() if self.stat_loggers and news.outputs else None
+        processed = self.output_processor.process_outputs(news.outputs, news.timestamp, stats)
         if processed.reqs_to_abort:
-            self.engine_core.abort_requests(processed.reqs_to_abort)
+            self.client.abort_requests(processed.reqs_to_abort)
+        for stat_logger in self.stat_loggers:
+            stat_logger.record(news.scheduler_stats, stats)
         return processed.request_outputs
 
     def has_unfinished_requests(self) -> bool:
@@ -166,7 +174,7 @@ class LLMEngine:
 
     def reset_prefix_cache(self) -> bool:
         """Forget every cached prefix; refused with `False` while a request holds a block."""
-        return self.engine_core.scheduler.reset_prefix_cache()
+        return self.engine_core.reset_prefix_cache()
 
 
 def scripted_config(
