@@ -7,24 +7,49 @@ $ mini_vllm generate book/model/checkpoint --prompt "def schedule(self" --max-to
 The answer appears as it is drawn. `--prompt` may be given several times; then all run in one batch
 and each is printed when it ends. Exit status 1 and one line on the error stream say that a model,
 a parameter or a prompt was refused.
+
+```console
+$ mini_vllm serve book/model/checkpoint --served-model-name book
+READY http://127.0.0.1:8000
+```
+
+The same engine, in a process of its own, behind HTTP; any client of OpenAI's API can talk to it.
+What the server takes and gives is on [a page of its own](project:/book/reference/serving.md).
+
+```console
+$ mini_vllm bench --help
+```
+
+Measurements; the same as `python -m mini_vllm.bench`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
 from mini_vllm.engine.llm_engine import LLMEngine
-from mini_vllm.errors import MiniVllmError
+from mini_vllm.errors import ConfigError, MiniVllmError
 from mini_vllm.sampling_params import RequestOutputKind, SamplingParams
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line: one command so far."""
+    """The command line: `generate`, `serve`, and `bench`, which has a parser of its own."""
     parser = argparse.ArgumentParser(prog="mini_vllm", description="A small LLM inference engine.")
     commands = parser.add_subparsers(dest="command", required=True)
-    generate = commands.add_parser("generate", help="answer prompts, printing text as it comes")
+    _add_generate(commands.add_parser("generate", help="answer prompts, printing text as it comes"))
+    serve = commands.add_parser("serve", help="answer over HTTP, as OpenAI's API does")
+    # Its flags need the argument records only, and so no web framework.
+    from mini_vllm.entrypoints.openai.cli_args import add_serve_arguments
+
+    add_serve_arguments(serve)
+    commands.add_parser("bench", help="measure; `mini_vllm bench --help`", add_help=False)
+    return parser
+
+
+def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.add_argument("model", help="a checkpoint directory, or a hub id")
     generate.add_argument(
         "--prompt", action="append", required=True, help="may be given several times"
@@ -38,7 +63,6 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--dtype", default="auto")
     generate.add_argument("--max-model-len", type=int, default=None)
     generate.add_argument("--max-num-batched-tokens", type=int, default=2048)
-    return parser
 
 
 def generate(args: argparse.Namespace) -> None:
@@ -76,10 +100,38 @@ def generate(args: argparse.Namespace) -> None:
         print()
 
 
+def serve(args: argparse.Namespace) -> int:
+    r"""Serve until a signal; returns the exit status.
+
+    Raises {py:class}`~mini_vllm.errors.ConfigError` where the server's libraries are missing.
+    """
+    from mini_vllm.entrypoints.openai.cli_args import parse_serve_arguments
+
+    engine_args, server_args = parse_serve_arguments(args)
+    try:
+        from mini_vllm.entrypoints.openai.serve import run_server
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the server needs {error.name}: pip install 'inside-the-engine[serve]'"
+        ) from error
+    return run_server(engine_args, server_args)
+
+
+def bench(argv: Sequence[str]) -> int:
+    """Hand the rest of the command line to the room upstairs, which has its own parser."""
+    # By name: this room is below `bench`, and must run without it.
+    return importlib.import_module("mini_vllm.bench.__main__").main(list(argv))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    args = build_parser().parse_args(argv)
+    argv = list(sys.argv[1:] if argv is None else argv)
     try:
+        if argv[:1] == ["bench"]:
+            return bench(argv[1:])
+        args = build_parser().parse_args(argv)
+        if args.command == "serve":
+            return serve(args)
         generate(args)
     except MiniVllmError as error:
         print(f"mini_vllm: {error}", file=sys.stderr)
