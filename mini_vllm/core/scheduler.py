@@ -88,48 +88,20 @@ for step. With its defaults a GPU runs a subclass of it that plans one step ahea
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from mini_vllm.config import CacheConfig, SchedulerConfig
 from mini_vllm.core import scheduler_invariants
 from mini_vllm.core.engine_core_output import EngineCoreOutput
-from mini_vllm.core.free_block_queue import KVCacheBlock
 from mini_vllm.core.kv_cache_manager import KVCacheManager
 from mini_vllm.core.model_runner_output import ModelRunnerOutput
 from mini_vllm.core.request import Request, RequestStatus
 from mini_vllm.core.request_queue import create_request_queue
 from mini_vllm.core.scheduler_output import CachedRequestData, NewRequestData, SchedulerOutput
 from mini_vllm.core.stats import EngineCoreEventType, SchedulerStats
+from mini_vllm.core.step_plan import StepPlan
 from mini_vllm.core.stopping import check_stop
 from mini_vllm.errors import RequestError
-
-
-class StepPlan:
-    r"""A step while it is being decided: the budget that is left, and who got what from it.
-
-    Lives for one call of {py:meth}`Scheduler.schedule`. `num_scheduled_tokens` is in the order in
-    which requests were reached. `new_blocks` holds what a running request was given beyond the
-    blocks it had.
-    """
-
-    __slots__ = (
-        "new",
-        "new_blocks",
-        "num_scheduled_tokens",
-        "preempted",
-        "resumed",
-        "running",
-        "token_budget",
-    )
-
-    def __init__(self, token_budget: int) -> None:
-        self.token_budget = token_budget
-        self.num_scheduled_tokens: dict[str, int] = {}
-        self.new_blocks: dict[str, Sequence[KVCacheBlock]] = {}
-        self.running: list[Request] = []
-        self.new: list[Request] = []
-        self.resumed: list[Request] = []
-        self.preempted: list[Request] = []
 
 
 class Scheduler:

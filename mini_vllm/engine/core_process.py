@@ -26,7 +26,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import mini_vllm
 from mini_vllm.engine.core_messages import CoreSetup, encode
 
 # How long the child may take to notice that its lifeline ended.
@@ -56,7 +55,7 @@ class CoreProcess:
     def __init__(self, setup: CoreSetup) -> None:
         directory = tempfile.mkdtemp(prefix="mini_vllm-")
         self.setup = replace(setup, directory=directory)
-        root = str(Path(mini_vllm.__file__).parents[1])
+        root = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mini_vllm.engine.core_proc"],
