@@ -29,6 +29,15 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+def headline(environment: dict[str, Any]) -> str:
+    """The environment in one line, for the top of a report."""
+    packages = ", ".join(f"{name} {v}" for name, v in environment["packages"].items() if v)
+    return (
+        f"{environment['processor']}, {environment['cores']} cores; "
+        f"Python {environment['python']}, {packages}; commit {environment['commit']}"
+    )
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -15,8 +15,9 @@ from typing import Any
 class RunSpec:
     r"""One thing to measure: an engine on a checkpoint, in a type, with so many threads.
 
-    `engine` is `"mini_vllm"` or `"transformers"`. `batch_size` is the static batch of the latter
-    and the most running requests of the former. `options` are further keywords of `LLM`.
+    `engine` is `"mini_vllm"`, `"transformers"`, `"vllm"` (eager) or `"vllm-compiled"`.
+    `batch_size` is the static batch of transformers and the most running requests of the others.
+    `options` are further keywords of `LLM`.
     """
 
     engine: str
@@ -26,6 +27,7 @@ class RunSpec:
     workload: dict[str, Any]
     threads: int = 1
     options: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     @property
     def label(self) -> str:

@@ -34,13 +34,37 @@ BOOK_SHAPE: dict[str, Any] = {
 }
 
 
+#: A Qwen3 of 0.6 billion parameters, by its published configuration.
+QWEN3_0_6B_SHAPE: dict[str, Any] = {
+    "architectures": ["Qwen3ForCausalLM"],
+    "model_type": "qwen3",
+    "vocab_size": 151936,
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "max_position_embeddings": 40960,
+    "rms_norm_eps": 1e-6,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
+    "tie_word_embeddings": True,
+    "attention_bias": False,
+    "use_sliding_window": False,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "dtype": "bfloat16",
+}
+
+
 def write_random_checkpoint(
     directory: Path, shape: dict[str, Any] | None = None, *, seed: int = 0, spread: float = 0.06
 ) -> Path:
     r"""Write `config.json` and `model.safetensors` with normal weights; returns `directory`.
 
     `spread` is the standard deviation; norms are 1. At 0.06 a model of this size says many
-    different tokens.
+    different tokens. Weights are stored in the type that the shape names, float32 if none.
     """
     import torch
     from safetensors.torch import save_file
@@ -52,10 +76,11 @@ def write_random_checkpoint(
     shape = shape or BOOK_SHAPE
     model = DecoderForCausalLM(decoder_config(shape), max_position=1)
     rng = torch.Generator().manual_seed(seed)
+    dtype = getattr(torch, shape.get("dtype", "float32"))
     tensors = {
-        name: torch.ones(slot.shape)
+        name: torch.ones(slot.shape, dtype=dtype)
         if len(slot.shape) == 1 and name.endswith("norm.weight")
-        else torch.randn(slot.shape, generator=rng) * spread
+        else (torch.randn(slot.shape, generator=rng) * spread).to(dtype)
         for name, slot in named_slots(model).items()
     }
     directory.mkdir(parents=True, exist_ok=True)

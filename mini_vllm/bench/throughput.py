@@ -7,17 +7,22 @@ are not those of the row that it is compared with.
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from mini_vllm.bench.agreement import EPSILON, agree
 from mini_vllm.bench.child import run_in_child
-from mini_vllm.bench.environment import describe_environment
+from mini_vllm.bench.environment import describe_environment, headline
 from mini_vllm.bench.measurement import Row, Run, RunSpec
+from mini_vllm.bench.random_checkpoint import write_random_checkpoint
 from mini_vllm.bench.workload import Workload
-
-#: In float32, a differing token passes if transformers' two best logits are closer than this.
-EPSILON = 1e-4
 
 
 @dataclass(frozen=True)
@@ -76,19 +81,12 @@ def compare(token_ids: list[list[int]], row: Row) -> str:
     Only float32 can be held to it; in other types two right implementations differ.
     """
     other = row.runs[0].token_ids
-    differing = [i for i, (a, b) in enumerate(zip(token_ids, other, strict=True)) if a != b]
-    same = f"{len(other) - len(differing)} of {len(other)}"
-    if not differing or row.spec.dtype != "float32":
-        return same
+    if token_ids == other or row.spec.dtype != "float32":
+        return str(agree([], token_ids, other, None))
     from mini_vllm.bench.engines import gap_after
 
     prompts = Workload(**row.spec.workload).prompts(_vocab_size(row.spec.model))
-    for i in differing:
-        place = next(p for p, (a, b) in enumerate(zip(token_ids[i], other[i])) if a != b)
-        gap = gap_after(row.spec, [*prompts[i], *other[i][:place]])
-        if gap >= EPSILON:
-            return f"VOID: {same}, gap {gap:.1e} at token {place} of prompt {i}"
-    return f"{same}, the rest near-ties"
+    return str(agree(prompts, token_ids, other, partial(gap_after, row.spec), EPSILON))
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -116,7 +114,17 @@ def record(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
     """Everything that was measured, and where, as JSON can hold it."""
     return {
         "benchmark": "throughput",
+        "command": "python -m mini_vllm.bench throughput",
         "environment": describe_environment(),
+        "settings": {"batch_size": plan.batch_size, **plan.workload.as_dict()},
+        "metrics": {
+            row.spec.label: {
+                "unit": "tok/s",
+                "better": "higher",
+                "runs": [run.num_tokens / run.wall_s for run in row.runs],
+            }
+            for row in rows
+        },
         "workload": plan.workload.as_dict(),
         "dtype": plan.dtype,
         "threads": plan.threads,
@@ -143,3 +151,63 @@ def _vocab_size(model: str) -> int:
     from mini_vllm.config import ModelConfig
 
     return ModelConfig.from_checkpoint(model).vocab_size
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "model", nargs="?", help="a checkpoint directory; none: random weights in the book's shape"
+    )
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--num-prompts", type=int, default=64)
+    parser.add_argument("--min-len", type=int, default=32, help="shortest prompt, in tokens")
+    parser.add_argument("--max-len", type=int, default=512, help="longest prompt, in tokens")
+    parser.add_argument("--num-new-tokens", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=64, help="most running requests")
+    parser.add_argument(
+        "--transformers-batches",
+        type=int,
+        nargs="*",
+        default=[1, 8, 16, 64],
+        metavar="N",
+        help="its static batch sizes; empty: do not run it",
+    )
+    parser.add_argument("--reps", type=int, default=3, help="runs of mini_vllm")
+    parser.add_argument("--transformers-reps", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Measure, print the table; exit status 1 when a row is void."""
+    with tempfile.TemporaryDirectory() as scratch:
+        plan = Plan(
+            model=args.model or str(write_random_checkpoint(Path(scratch) / "random")),
+            dtype=args.dtype,
+            batch_size=args.batch_size,
+            transformers_batches=tuple(args.transformers_batches),
+            reps=args.reps,
+            transformers_reps=args.transformers_reps,
+            threads=args.threads,
+            workload=Workload(
+                args.num_prompts, args.min_len, args.max_len, args.num_new_tokens, args.seed
+            ),
+        )
+        rows = measure(plan, tell=lambda line: print(line, file=sys.stderr))
+    result = record(plan, rows)
+    print(
+        f"{headline(result['environment'])}; {plan.threads} thread(s)\n"
+        f"{args.model or 'random weights'}, {plan.dtype}, {plan.workload.num_prompts} prompts of "
+        f"{plan.workload.min_len} to {plan.workload.max_len} tokens, "
+        f"{plan.workload.num_new_tokens} new ones each, seed {plan.workload.seed}\n"
+    )
+    print(table(rows))
+    if noisy(rows):
+        print(
+            "\nWall-clock and CPU time differ: the machine was shared. Compare by CPU time, or "
+            "run it again on a quiet one."
+        )
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 1 if is_void(rows) else 0

@@ -186,6 +186,7 @@ class PrometheusStatLogger:
     ) -> None:
         values = (model_name, str(engine))
         self._metrics: dict[str, Any] = {}
+        self._success: dict[FinishReason, Any] = {}
         for family in FAMILIES:
             options: dict[str, Any] = {}
             if family.buckets is not None:
@@ -205,7 +206,7 @@ class PrometheusStatLogger:
                 self._metrics[family.name] = metric.labels(*values)
                 continue
             for reason in FinishReason:
-                self._metrics[family.name, reason] = metric.labels(*values, str(reason))
+                self._success[reason] = metric.labels(*values, str(reason))
 
     def record(
         self, scheduler_stats: SchedulerStats | None, iteration_stats: IterationStats | None
@@ -232,7 +233,7 @@ class PrometheusStatLogger:
                 self._record_finished(finished)
 
     def _record_finished(self, finished: FinishedRequestStats) -> None:
-        self._metrics["vllm:request_success", finished.finish_reason].inc()
+        self._success[finished.finish_reason].inc()
         computed = finished.num_prompt_tokens - max(finished.num_cached_tokens, 0)
         for name, value in (
             ("e2e_request_latency_seconds", finished.e2e_latency),
