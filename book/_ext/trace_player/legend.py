@@ -59,7 +59,9 @@ _ROWS = (
     (
         ("budget",),
         '<b class="tp-id">7 / 10</b>',
-        "How many tokens the step computes for all requests together, and how many it may.",
+        "How many tokens the step computes for all requests together, and how many it may: "
+        "<code>max_num_batched_tokens</code>. The number of seats is how many requests may run at "
+        "once: <code>max_num_seqs</code>.",
     ),
     (
         ("blocks",),
@@ -80,6 +82,13 @@ _ROWS = (
         "is never handed out.",
     ),
     (
+        ("blocks",),
+        '<b class="tp-id">new</b>',
+        "What became of a block in this step. <em>New</em>: handed out. <em>Evicted</em>: handed "
+        "out, and what it held is lost. <em>Hit</em>: found by a request with the same beginning. "
+        "<em>Freed</em>: given back by its last holder.",
+    ),
+    (
         ("queue",),
         '<b class="tp-id">3 → 7</b>',
         "The free blocks, in the order in which they are handed out. A request gives its blocks "
@@ -91,5 +100,11 @@ _ROWS = (
         "In the table of steps: how many of the request's tokens the step computes. Square: its "
         "prompt is read. Round: it decodes. Bar at the right: it ends here. · waits, × must give "
         "way.",
+    ),
+    (
+        (),
+        "<kbd>←</kbd> <kbd>→</kbd>",
+        "One step back or forward; <kbd>space</kbd> plays and pauses, <kbd>Home</kbd> and "
+        "<kbd>End</kbd> go to the first and the last. The sign # is a link to the step you see.",
     ),
 )
