@@ -263,12 +263,18 @@
     }
 
     draw(step, moving) {
-      const frame = (this.frame = this.frames[Math.min(step, this.frames.length - 1)]);
-      this.root.classList.toggle("tp-over", step >= this.frames.length);
-      if (this.bar) this.drawBudget(step >= this.frames.length ? { ...frame, requests: frame.requests.map((r) => ({ ...r, scheduled: 0 })) } : frame);
+      const frame = (this.frame = this.frames[step] ?? this.over());
+      if (this.bar) this.drawBudget(frame);
       if (this.rows) this.drawRequests(frame);
       if (this.blocksShown) this.drawPool(frame);
       if (this.chips) this.drawQueue(frame, moving);
+    }
+
+    // The frame of an engine that has ended while the other lane goes on: nothing happens any more.
+    over() {
+      const end = this.frames[this.frames.length - 1];
+      const requests = end.requests.map((r) => ({ ...r, before: r.computed, cached: 0, scheduled: 0, drawn: 0 }));
+      return { ...end, requests, marks: {} };
     }
 
     // What happened, as pairs of kind and sentence.
@@ -305,7 +311,7 @@
       for (const grid of this.grids) {
         grid.addEventListener("click", (event) => {
           const cell = event.target.closest("[data-step]");
-          if (cell) this.go(Number(cell.dataset.step));
+          if (cell) this.seek(Number(cell.dataset.step));
         });
       }
       root.addEventListener("keydown", (event) => this.key(event));
@@ -314,8 +320,8 @@
     }
 
     buildControls(bar) {
-      bar.setAttribute("role", "toolbar");
-      bar.setAttribute("aria-label", "Player");
+      bar.setAttribute("role", "group");
+      bar.setAttribute("aria-label", "Controls of the player");
       const button = (name, label, action) => {
         const node = make("button", `tp-button tp-${name}`, bar);
         node.type = "button";
@@ -325,13 +331,13 @@
         node.addEventListener("click", action);
         return node;
       };
-      this.back = button("back", "Step back (←)", () => this.go(this.step - 1));
+      this.back = button("back", "Step back (←)", () => this.seek(this.step - 1));
       this.playButton = button("play", "Play (space)", () => this.toggle());
-      this.forward = button("forward", "Step forward (→)", () => this.go(this.step + 1));
+      this.forward = button("forward", "Step forward (→)", () => this.seek(this.step + 1));
       this.scrub = make("input", "tp-scrub", bar);
       Object.assign(this.scrub, { type: "range", min: 0, max: this.last, step: 1 });
       this.scrub.setAttribute("aria-label", "Step");
-      this.scrub.addEventListener("input", () => this.go(Number(this.scrub.value)));
+      this.scrub.addEventListener("input", () => this.seek(Number(this.scrub.value)));
       this.where = make("span", "tp-where", bar);
       const label = make("label", "tp-speed", bar);
       make("span", "", label, "Speed ");
@@ -398,6 +404,12 @@
       if (to === this.last) this.pause();
     }
 
+    // The reader takes over: what plays by itself stops.
+    seek(step) {
+      this.pause();
+      this.go(step);
+    }
+
     toggle() {
       if (this.timer) this.pause();
       else {
@@ -433,17 +445,16 @@
       const target = event.target;
       if (target.closest("select")) return;
       const actions = {
-        ArrowRight: () => this.go(this.step + 1),
-        ArrowLeft: () => this.go(this.step - 1),
-        Home: () => this.go(0),
-        End: () => this.go(this.last),
+        ArrowRight: () => this.seek(this.step + 1),
+        ArrowLeft: () => this.seek(this.step - 1),
+        Home: () => this.seek(0),
+        End: () => this.seek(this.last),
       };
       // A button, a link and a fold have their own use for the space bar.
       if (!target.closest("button, a, summary")) actions[" "] = () => this.toggle();
       const action = actions[event.key];
       if (!action) return;
       event.preventDefault();
-      if (event.key !== " ") this.pause();
       action();
     }
   }
