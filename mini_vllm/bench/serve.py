@@ -46,7 +46,7 @@ import numpy as np
 
 from mini_vllm.bench.arrivals import Arrival, ArrivalError, random_arrivals, read_trace
 from mini_vllm.bench.environment import describe_environment, headline
-from mini_vllm.bench.load_client import Outcome, Server
+from mini_vllm.bench.load_client import OddAnswer, Outcome, Refused, Server
 
 PERCENTILES = (50, 90, 95, 99)
 #: The limits that `--goodput` knows, each with how to read it from an outcome, in seconds.
@@ -234,10 +234,10 @@ def main(args: argparse.Namespace) -> int:
         limits = parse_limits(args.goodput)
         plans = [_plan(args, args.seed + number) for number in range(args.repeats)]
         server = Server(args.base_url)
-    except (ValueError, OSError) as error:
+        rounds, outcomes = asyncio.run(_rounds(args, server, plans, limits))
+    except (ValueError, OSError, OddAnswer, Refused) as error:
         print(f"bench serve: {error}")
         return 2
-    rounds, outcomes = asyncio.run(_rounds(args, server, plans, limits))
     environment = describe_environment()
     print(f"{headline(environment)} (of the client)\n")
     print(report(rounds))
@@ -280,7 +280,7 @@ async def _rounds(
         options = {"vocab_size": args.vocab_size, "timeout_s": args.timeout}
         if args.num_warmups:
             warm = [Arrival(0.0, a.input_len, a.output_len) for a in arrivals[: args.num_warmups]]
-            await offer(server, warm, body, seed=args.seed - 1, **options)
+            await offer(server, warm, body, seed=args.seed + len(plans), **options)
         outcomes = await offer(
             server,
             arrivals,
