@@ -64,9 +64,12 @@ class LogprobsProcessor:
         text = self._decode([token_id])
         if REPLACEMENT not in text:
             return text
-        whole = self._decode([*self._drawn, token_id])
-        if whole.endswith(REPLACEMENT):
-            return ""
-        # What was complete before this token is not its own.
-        before = self._decode(self._drawn).rstrip(REPLACEMENT)
-        return whole[len(before) :] if whole.startswith(before) else whole
+        # The fewest tokens before it with which it is whole: more would cut into other characters.
+        for start in range(len(self._drawn) - 1, -1, -1):
+            context = self._drawn[start:]
+            whole = self._decode([*context, token_id])
+            if REPLACEMENT not in whole:
+                # What was complete before this token is not its own.
+                before = self._decode(context).rstrip(REPLACEMENT)
+                return whole[len(before) :] if whole.startswith(before) else whole
+        return ""
