@@ -1,8 +1,8 @@
 r"""What is checked before anybody reads the request?
 
-Its size, its type, its key. All three can be decided on the first bytes, and each guards against a
-way to make the server work for nothing: a body without an end, a form post from a web page (which a
-browser sends across origins without asking, as long as the type is not JSON), a stranger.
+Its size, its type, its key. None of them needs a parser, and each guards against a way to make
+the server work for nothing: a body without an end, a form post from a web page (which a browser
+sends across origins without asking, as long as the type is not JSON), a stranger.
 
 The body is read here, up to the limit and within a time limit, and handed on in one piece: behind
 this point nobody waits for a client that sends one byte a second.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import secrets
 from collections.abc import Sequence
 
@@ -95,6 +96,7 @@ class EdgeMiddleware:
                         raise self._too_big()
         except TimeoutError:
             raise ApiError(408, f"the body did not arrive within {BODY_TIMEOUT:g} s") from None
+        _check_text(body)
         pending: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def replay() -> Message:
@@ -109,6 +111,19 @@ class EdgeMiddleware:
             f"the body is longer than {self.max_body_bytes} bytes",
             headers={"Connection": "close"},
         )
+
+
+def _check_text(body: bytearray) -> None:
+    r"""Refuse half a character: JSON can escape one (`"\ud800"`), and no text can hold it."""
+    if b"\\ud" not in body.lower():
+        return
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ApiError(400, f"the body has half a character: {error.reason}") from None
+    except (ValueError, RecursionError):
+        # Not JSON at all, or deeper than anything sensible: for the parser behind this to say.
+        return
 
 
 class _ClientGone(Exception):

@@ -104,9 +104,10 @@ def as_api_error(error: BaseException) -> ApiError:
 def error_body(error: ApiError) -> ErrorResponse:
     """The body of an error, short enough to send, and text that can be encoded."""
     kind = STATUSES[error.status][0] if error.status in STATUSES else _phrase(error.status)
+    param = None if error.param is None else _printable(error.param)
     return ErrorResponse(
         error=ErrorInfo(
-            message=_printable(error.message), type=kind, param=error.param, code=error.status
+            message=_printable(error.message), type=kind, param=param, code=error.status
         )
     )
 

@@ -47,7 +47,8 @@ class LogprobsFormatter:
         self, token_ids: Sequence[int], positions: Sequence[LogprobsOnePosition]
     ) -> CompletionLogProbs:
         """Parallel lists, for the next tokens of the answer; moves the offset on."""
-        result = CompletionLogProbs()
+        # Every field is set, or the stream would leave it out.
+        result = CompletionLogProbs(text_offset=[], token_logprobs=[], tokens=[], top_logprobs=[])
         for token_id, position in zip(token_ids, positions, strict=True):
             text = self._text(token_id, position[token_id])
             top: dict[str, float] = {}
@@ -73,7 +74,7 @@ class LogprobsFormatter:
                     top_logprobs=[self._record(*item) for item in ranked[: self.num_top]],
                 )
             )
-        return ChatLogprobs(content=content)
+        return ChatLogprobs(content=content, refusal=None)
 
     def _record(self, token_id: int, logprob: Logprob) -> TopLogprob:
         text = self._text(token_id, logprob)

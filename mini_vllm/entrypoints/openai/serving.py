@@ -88,7 +88,9 @@ class Serving:
                 parameter="prompt",
                 value=largest,
             )
-        if limit is not None and len(token_ids) + limit > self.max_model_len:
+        # A prompt that is too long by itself is the engine's to refuse.
+        is_short = len(token_ids) < self.max_model_len
+        if limit is not None and is_short and len(token_ids) + limit > self.max_model_len:
             raise RequestError(
                 f"{param}={limit} and the {len(token_ids)} tokens of the prompt exceed "
                 f"max_model_len={self.max_model_len}",

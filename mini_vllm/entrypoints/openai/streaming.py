@@ -71,6 +71,7 @@ async def race(work: Coroutine[Any, Any, T], receive: Receive, admission: Admiss
             return task.result()
         if gone.done():
             raise ClientGone
+        cut.result()
         raise shutting_down()
     finally:
         for one in (task, gone, cut):
