@@ -2,6 +2,9 @@
 
 Everything about a case follows from its seed, so that a number is enough to have it again. Seeds
 that ever failed are kept in `kept_seeds.json` and run first, for ever.
+
+No window of 1 is drawn: with a cache, transformers then keeps everything rather than nothing, and
+disagrees with its own forward pass over the whole text (which `test_config_json.py` compares).
 """
 
 from __future__ import annotations
@@ -81,10 +84,10 @@ def _shape(rng: random.Random) -> tuple[str, dict[str, Any]]:
     if class_name == "LlamaConfig":
         changes |= {"attention_bias": rng.random() < 0.3, "mlp_bias": rng.random() < 0.3}
     elif class_name == "MistralConfig":
-        changes["sliding_window"] = rng.choice([None, 1, 4, 17, 100])
+        changes["sliding_window"] = rng.choice([None, 2, 4, 17, 100])
     else:
         changes["use_sliding_window"] = rng.random() < 0.4
-        changes["sliding_window"] = rng.choice([1, 5, 23])
+        changes["sliding_window"] = rng.choice([2, 5, 23])
         changes["max_window_layers"] = rng.randrange(0, num_layers + 1)
     if class_name == "Qwen3Config":
         changes["attention_bias"] = rng.random() < 0.3
@@ -94,7 +97,7 @@ def _shape(rng: random.Random) -> tuple[str, dict[str, Any]]:
 def _rope(rng: random.Random) -> dict[str, Any]:
     theta = rng.choice([100.0, 10000.0, 1e6])
     scaled = {"rope_theta": theta, "factor": rng.choice([1.5, 2.0, 8.0])}
-    trained = {"original_max_position_embeddings": rng.choice([32, 64, 128])}
+    trained = {"original_max_position_embeddings": rng.choice([90, 128])}
     waves = {"low_freq_factor": 1.0, "high_freq_factor": rng.choice([2.0, 4.0])}
     options = {"truncate": rng.random() < 0.5, "beta_fast": rng.choice([16.0, 32.0])}
     return rng.choice(
