@@ -63,7 +63,10 @@ class CpuNumbaBackend(AttentionBackend):
         paged.write_kv(as_array(key), as_array(value), key_cache, value_cache, host.slot_mapping)
 
         if host.single_rows.size:
-            decode = paged.decode if num_threads() == 1 else paged.decode_parallel
+            # The keys and values of all their positions; one request cannot be dealt out.
+            work = host.num_single_positions * 2 * key.shape[1] * key.shape[2]
+            alone = host.single_rows.size == 1 or num_threads(work) == 1
+            decode = paged.decode if alone else paged.decode_parallel
             decode(
                 as_array(query),
                 key_cache,

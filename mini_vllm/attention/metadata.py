@@ -118,6 +118,11 @@ class HostMetadata:
         return self.query_start_loc[self.single_rows]
 
     @cached_property
+    def num_single_positions(self) -> int:
+        """How many positions {py:attr}`single_rows` look back on, all together."""
+        return int(self.seq_lens[self.single_rows].sum())
+
+    @cached_property
     def multi_rows(self) -> np.ndarray:
         """The requests that have more than one new token."""
         return np.flatnonzero(self.query_lens > 1)

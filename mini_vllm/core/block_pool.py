@@ -45,7 +45,9 @@ keeps the duplicates).
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from mini_vllm.core.free_block_queue import FreeBlockQueue, KVCacheBlock
 from mini_vllm.invariants import invariant
@@ -115,7 +117,8 @@ class BlockPool:
             raise ValueError(f"num_gpu_blocks must be at least 1, got {num_gpu_blocks}")
         self.num_gpu_blocks = num_gpu_blocks
         self.enable_caching = enable_caching
-        self.blocks = [KVCacheBlock(block_id) for block_id in range(num_gpu_blocks)]
+        with _garbage_collector_paused():
+            self.blocks = [KVCacheBlock(block_id) for block_id in range(num_gpu_blocks)]
         self.free_block_queue = FreeBlockQueue(self.blocks)
         self.cached_block_hash_to_block = BlockHashToBlockMap()
         self.null_block = self.free_block_queue.popleft()
@@ -269,3 +272,16 @@ def _findable_iff_named(pool: BlockPool) -> Iterator[str]:
             yield f"block {block.block_id} carries a name and cannot be found by it"
         if block.block_hash is not None and (block.is_null or not pool.enable_caching):
             yield f"block {block.block_id} must never carry a name"
+
+
+@contextmanager
+def _garbage_collector_paused() -> Iterator[None]:
+    # A hundred thousand new objects look like a leak, and the collector answers by going through
+    # every object of the process; with torch loaded, that takes longer than making them.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -22,6 +22,10 @@ from mini_vllm.kernels.interface import Kernels
 #: The types that the loops are compiled for.
 DTYPES = (torch.float32, torch.bfloat16)
 
+#: How many numbers a loop must read to be worth a team of threads. A million take about 0.1 ms;
+#: waking a team takes a tenth of that on an idle machine, and milliseconds on one that is busy.
+WORTH_A_TEAM = 1 << 20
+
 
 def as_array(tensor: torch.Tensor) -> np.ndarray:
     """The memory of a CPU tensor as an array; bfloat16 comes as its bits, in `uint16`."""
@@ -30,12 +34,15 @@ def as_array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
-def num_threads() -> int:
-    r"""How many threads a parallel loop will use now: as many as torch may, if there are so many.
+def num_threads(work: int) -> int:
+    r"""How many threads a loop over `work` numbers should use: as many as torch may, or one.
 
-    Numba counts its own; this sets it, so that one setting rules both. For a single thread it is
-    left alone, because asking would start a team of threads that then wait for work.
+    One, if the loop is over before a second thread has woken up: see {py:data}`WORTH_A_TEAM`.
+    Numba counts its threads itself; this sets the number, so that one setting rules both. For a
+    single thread it is left alone, because asking would start a team that then waits for work.
     """
+    if work < WORTH_A_TEAM:
+        return 1
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     threads = min(torch.get_num_threads(), most)
     if threads > 1:
@@ -68,7 +75,7 @@ class NumbaKernels(Kernels):
         if x.shape[0] != 1:
             return F.linear(x, weight, bias)
         out = x.new_empty((1, weight.shape[0]))
-        product = matvec.matvec if num_threads() == 1 else matvec.matvec_parallel
+        product = matvec.matvec if num_threads(weight.numel()) == 1 else matvec.matvec_parallel
         product(
             as_array(x)[0],
             as_array(weight),

@@ -73,7 +73,7 @@ class OneDnnKernels(NumbaKernels):
             if x.shape[0] != 1:
                 return _multiply(x, packed, bias)
             out = x.new_empty((1, weight_rows.shape[0]))
-            loop = matvec.matvec if num_threads() == 1 else matvec.matvec_parallel
+            loop = matvec.matvec if num_threads(weight_rows.size) == 1 else matvec.matvec_parallel
             loop(as_array(x)[0], weight_rows, bias_row, as_array(out)[0])
             return out
 

@@ -16,6 +16,7 @@ from mini_vllm.attention.metadata import AttentionMetadata
 from mini_vllm.attention.selector import PRIORITY, obstacle_to, select_attention_backend
 from mini_vllm.attention.torch_reference import TorchReferenceBackend
 from mini_vllm.errors import ConfigError
+from mini_vllm.kernels import numba_kernels
 
 BACKENDS = [TorchReferenceBackend, CpuNumbaBackend]
 # (stored, new) per request: a decode, a whole prompt, a chunk in the middle, a prompt of one token
@@ -176,7 +177,8 @@ def test_a_request_does_not_see_its_neighbours(backend):
     assert not torch.allclose(out[1:18], changed[1:18])
 
 
-def test_threads_give_the_same_bits():
+def test_threads_give_the_same_bits(monkeypatch):
+    monkeypatch.setattr(numba_kernels, "WORTH_A_TEAM", 0)
     case = Case(MIXES["decodes"], 4, 2, 64, 16, torch.float32)
     one, _ = case.run(CpuNumbaBackend)
     torch.set_num_threads(2)

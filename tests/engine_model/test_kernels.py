@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from mini_vllm.errors import ConfigError
-from mini_vllm.kernels import onednn
+from mini_vllm.kernels import numba_kernels, onednn
 from mini_vllm.kernels.bits import FASTMATH, exp_clamped, narrow, widen
 from mini_vllm.kernels.numba_kernels import NumbaKernels, as_array
 from mini_vllm.kernels.onednn import OneDnnKernels, why_not_onednn
@@ -197,7 +197,8 @@ class TestPackedWeights:
         assert torch.equal(product(self.x), before) == is_packed
 
 
-def test_threads_give_the_same_bits():
+def test_threads_give_the_same_bits(monkeypatch):
+    monkeypatch.setattr(numba_kernels, "WORTH_A_TEAM", 0)
     x, weight = torch.randn(1, 64), torch.randn(50, 64)
     one = NumbaKernels().linear(x, weight)
     torch.set_num_threads(2)
