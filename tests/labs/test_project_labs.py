@@ -46,6 +46,9 @@ def test_labs_are_graded_where_torch_cannot_be_imported():
         ("phase-01/lab-01", "trace.txt"),
         ("phase-01/lab-04", "batches.txt"),
         ("phase-02/lab-01", "pool.txt"),
+        ("phase-02/lab-02", "memory.txt"),
+        ("phase-02/lab-03", "walk.txt"),
+        ("phase-02/lab-04", "cache.txt"),
     ],
 )
 def test_a_picture_in_a_readme_is_what_the_solution_prints(lab, picture):
