@@ -27,6 +27,13 @@ A step has three moments, and a counter may differ in all of them: before *sched
 *schedule* and *update*, when the counter of computed tokens has moved and the tokens have not; and
 after *update*. A record keeps them apart by name, since most confusion about traces comes from not
 doing so.
+
+## What does it cost to watch?
+
+Per step, four readings of the clock and a row for each request that is in the engine: its counters
+and a copy of its list of blocks, twice. That grows with the requests and their context, and it is
+spent between the stages, not inside them, so the times of the stages stay true while the step as a
+whole gets longer. {doc}`/book/reference/performance` has the figure.
 """
 
 from __future__ import annotations
@@ -99,8 +106,9 @@ class StepRecord:
     r"""One step: its limits, its requests, and what the pool looked like.
 
     `requests` has every request that was in the engine when the step began, by id, in the order in
-    which they had arrived there. `num_free_blocks` is counted between *schedule* and *update*.
-    `seconds` has the time spent at each seam.
+    which they had arrived there. `num_free_blocks`, of `num_blocks` that can be given out, is
+    counted between *schedule* and *update*. `spans` has for each stage when it began and ended, in
+    nanoseconds of a monotonic clock; `seconds` the time between.
     """
 
     # Step invariants are checked on this; see `mini_vllm.observe.audit`.
@@ -115,9 +123,16 @@ class StepRecord:
     preempted_req_ids: list[str] = field(default_factory=list)
     finished_req_ids: list[str] = field(default_factory=list)
     num_free_blocks: int = 0
+    num_blocks: int = 0
     num_running: int = 0
     num_waiting: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def time_stage(self, stage: str, began: int, ended: int) -> None:
+        """Note when a stage began and ended."""
+        self.spans[stage] = (began, ended)
+        self.seconds[stage] = (ended - began) / 1e9
 
     @property
     def scheduled(self) -> list[RequestRecord]:
@@ -180,12 +195,12 @@ class Probe:
 
     def _timed(self, stage: str) -> Callable[..., Any]:
         def wrapper(original: Callable[..., Any], *args: Any) -> Any:
-            start = time.perf_counter()
+            began = time.perf_counter_ns()
             try:
                 return original(*args)
             finally:
                 if self.records:
-                    self.records[-1].seconds[stage] = time.perf_counter() - start
+                    self.records[-1].time_stage(stage, began, time.perf_counter_ns())
 
         return wrapper
 
@@ -198,6 +213,8 @@ class Probe:
             token_budget=self.scheduler.max_num_scheduled_tokens,
             max_num_seqs=self.scheduler.max_num_running_reqs,
             block_size=self.scheduler.kv_cache_manager.block_size,
+            # The null block is never given out.
+            num_blocks=self.scheduler.kv_cache_manager.block_pool.num_gpu_blocks - 1,
             requests={
                 req_id: RequestRecord(
                     req_id=req_id,
@@ -210,9 +227,9 @@ class Probe:
                 for req_id, request in self._requests.items()
             },
         )
-        start = time.perf_counter()
+        began = time.perf_counter_ns()
         output = original()
-        record.seconds["schedule"] = time.perf_counter() - start
+        record.time_stage("schedule", began, time.perf_counter_ns())
 
         record.total_num_scheduled_tokens = output.total_num_scheduled_tokens
         record.preempted_req_ids = sorted(output.preempted_req_ids)
@@ -241,10 +258,10 @@ class Probe:
         model_runner_output: ModelRunnerOutput,
     ) -> list[EngineCoreOutput]:
         """Let the scheduler take in the tokens, and note where that left each request."""
-        start = time.perf_counter()
+        began = time.perf_counter_ns()
         outputs = original(scheduler_output, model_runner_output)
         record = self.records[-1]
-        record.seconds["update"] = time.perf_counter() - start
+        record.time_stage("update", began, time.perf_counter_ns())
         for news in outputs:
             record.requests[news.request_id].sampled_token_ids = list(news.new_token_ids)
         for req_id, row in record.requests.items():

@@ -105,11 +105,15 @@ class Trace:
         )
 
     def to_json(self, *, times: bool = False, indent: int | None = None) -> str:
-        """Everything that was recorded; the seconds too, if asked."""
+        """Everything that was recorded; the times too, if asked.
+
+        A bare list of steps. To keep a trace, and to read it again, see
+        {py:mod}`mini_vllm.observe.trace_file`.
+        """
         steps = [asdict(step) for step in self.records]
         if not times:
             for step in steps:
-                del step["seconds"]
+                del step["seconds"], step["spans"]
         return json.dumps(steps, indent=indent)
 
 
