@@ -51,6 +51,18 @@ def _mask_below_kth(logits: torch.Tensor, top_k: torch.Tensor) -> None:
 
 
 def _mask_tail(logits: torch.Tensor, top_p: torch.Tensor) -> None:
+    # A row without the filter must not pass through it. In float32 a sum reaches 1 before its
+    # last terms, so with `top_p` 1 the rarest tokens would go: what a request may draw would
+    # depend on whether a neighbour filters.
+    filtered = torch.nonzero(top_p < 1.0).squeeze(1)
+    if filtered.numel() == logits.shape[0]:
+        logits.masked_fill_(~_keeps(logits, top_p), float("-inf"))
+    elif filtered.numel():
+        rows = logits[filtered]
+        logits[filtered] = rows.masked_fill(~_keeps(rows, top_p[filtered]), float("-inf"))
+
+
+def _keeps(logits: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     probs = logits.softmax(dim=-1)
     keep = torch.zeros_like(logits, dtype=torch.bool)
     head = min(HEAD, logits.shape[1])
@@ -68,7 +80,7 @@ def _mask_tail(logits: torch.Tensor, top_p: torch.Tensor) -> None:
     if rest.numel():
         ordered, ids = probs[rest].sort(dim=-1, descending=True, stable=True)
         keep[rest] = keep[rest].scatter_(1, ids, _crosses(ordered, top_p[rest]))
-    logits.masked_fill_(~keep, float("-inf"))
+    return keep
 
 
 def _crosses(ordered: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:

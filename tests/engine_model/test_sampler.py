@@ -179,6 +179,12 @@ class TestTopP:
         kept = apply_top_k_top_p(logits, torch.tensor([2]), None).isfinite()
         assert kept.tolist() == [[True, True, True, False]]
 
+    def test_a_neighbours_top_p_does_not_cut_the_rarest_tokens_of_a_row_without_one(self):
+        """In float32 the sum of all probabilities but the last reaches 1: not less than top_p."""
+        logits = torch.tensor([[0.0, -30.0, -60.0], [0.0, 0.0, 0.0]])
+        kept = apply_top_k_top_p(logits, None, torch.tensor([1.0, 0.5])).isfinite()
+        assert kept.tolist() == [[True, True, True], [True, True, False]]
+
     def test_rows_without_a_filter_are_untouched(self):
         logits = torch.randn(3, 10)
         before = logits.clone()
