@@ -76,6 +76,29 @@ PAIRS_02: dict[str, tuple[str, str]] = {
     ),
 }
 
+_OURS = "mini_vllm.core.scheduler.Scheduler"
+_QUEUES = "vllm/v1/core/sched/request_queue.py"
+
+#: And for phase 03; where several definitions of ours do the work of one, all of them.
+PAIRS_03: dict[str, tuple[tuple[str, ...], str]] = {
+    "schedule": (
+        tuple(
+            f"{_OURS}.{name}"
+            for name in ("schedule", "_schedule_running", "_schedule_waiting", "_preempt_one")
+        ),
+        f"{_SCHEDULER}.schedule",
+    ),
+    "preempt": ((f"{_OURS}._preempt_one",), f"{_SCHEDULER}._preempt_request"),
+    "orders": ((f"{_OURS}._make_output",), f"{_SCHEDULER}._make_cached_request_data"),
+    "update": ((f"{_OURS}.update_from_output",), f"{_SCHEDULER}.update_from_output"),
+    "finish": ((f"{_OURS}.finish_requests",), f"{_SCHEDULER}.finish_requests"),
+    "fcfs": (("mini_vllm.core.request_queue.FCFSRequestQueue",), f"{_QUEUES}#FCFSRequestQueue"),
+    "priority": (
+        ("mini_vllm.core.request_queue.PriorityRequestQueue",),
+        f"{_QUEUES}#PriorityRequestQueue",
+    ),
+}
+
 
 @lru_cache(maxsize=1)
 def _lock() -> Lock:
