@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Any
 
 import zmq
@@ -93,6 +94,9 @@ class AsyncMPClient:
         if EngineCoreReplyType(kind) == EngineCoreReplyType.DEAD:
             raise self._died(f"the engine could not start: {body.decode()}")
         threading.Thread(target=self._watch_process, daemon=True).start()
+        # It speaks already, and may not listen yet: two sockets connect in either order.
+        while not self._input.poll(START_POLL_MS, zmq.POLLOUT):
+            self._raise_if_gone()
         return decode_ready(body)
 
     def _watch_process(self) -> None:
@@ -119,8 +123,11 @@ class AsyncMPClient:
         self._send(EngineCoreRequestType.ADD, request_id, body)
 
     def abort_requests(self, request_ids: list[str]) -> None:
-        """Send an abort; returns at once. The core passes over ids it does not know."""
-        if request_ids and not self.dead_error:
+        r"""Send an abort; returns at once. The core passes over ids it does not know.
+
+        Nothing happens when the core is dead: then there is nothing to end.
+        """
+        with suppress(EngineDeadError):
             self._send(EngineCoreRequestType.ABORT, encode(request_ids))
 
     async def call_utility_async(self, method: str, *args: Any) -> Any:
@@ -143,7 +150,11 @@ class AsyncMPClient:
 
     def _send(self, request_type: EngineCoreRequestType, *frames: bytes) -> None:
         self._raise_if_dead()
-        self._input.send_multipart([request_type.value, *frames], zmq.NOBLOCK)
+        try:
+            self._input.send_multipart([request_type.value, *frames], zmq.NOBLOCK)
+        except zmq.Again:
+            # The socket is unbounded, so this means that nobody holds the other end any more.
+            raise EngineDeadError("the engine's process does not listen any more") from None
 
     # ------------------------------------------------------------------ from the core
 
@@ -185,6 +196,11 @@ class AsyncMPClient:
         return self._died(f"the engine's process ended, exit code {code}")
 
     # ------------------------------------------------------------------ the end
+
+    def _raise_if_gone(self) -> None:
+        exit_code = self.core_process.exit_code
+        if exit_code is not None:
+            raise self._died(f"the engine's process ended, exit code {exit_code}")
 
     def _raise_if_dead(self) -> None:
         if self.dead_error is not None:

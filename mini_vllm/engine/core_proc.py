@@ -107,8 +107,9 @@ Message = Request | RequestRefusal | UtilityCall | list[str]
 class EngineCoreProc(EngineCore):
     r"""An engine core that is spoken to through sockets.
 
-    Built in a process of its own by {py:func}`main`. Upstream:
-    {up}`vllm/v1/engine/core.py#EngineCoreProc`.
+    Built in a process of its own by {py:func}`main`. It listens through a socket of `context`,
+    until that is terminated, and speaks through `output`.
+    Upstream: {up}`vllm/v1/engine/core.py#EngineCoreProc`.
     """
 
     #: The methods that a front-end may call by name.
@@ -130,7 +131,11 @@ class EngineCoreProc(EngineCore):
 
     def _process_input_socket(self) -> None:
         while True:
-            frames = self._input.recv_multipart()
+            try:
+                frames = self._input.recv_multipart()
+            except zmq.ContextTerminated:
+                self._input.close()
+                return
             try:
                 message = self._read(frames)
             except Exception as error:
@@ -272,13 +277,14 @@ def main() -> Any:
     setup = _read_setup(lifeline)
     threading.Thread(target=_watch_lifeline, args=(lifeline, setup.directory), daemon=True).start()
 
-    context = zmq.Context()
-    output = context.socket(zmq.PUSH)
+    # A context of its own: the end waits until it has sent all, and for nothing else.
+    output_context = zmq.Context()
+    output = output_context.socket(zmq.PUSH)
     output.setsockopt(zmq.SNDHWM, MAX_WAITING_MESSAGES)
     output.setsockopt(zmq.LINGER, LINGER_MS)
     output.connect(setup.output_address)
     try:
-        core = EngineCoreProc(setup, context, output)
+        core = EngineCoreProc(setup, zmq.Context(), output)
         ready = CoreReady(
             num_gpu_blocks=core.scheduler.kv_cache_manager.block_pool.num_gpu_blocks,
             max_num_tokens=core.scheduler.max_num_tokens,
@@ -290,7 +296,7 @@ def main() -> Any:
         last_words = f"{type(error).__name__}: {error}"
         output.send_multipart([EngineCoreReplyType.DEAD.value, last_words.encode(errors="replace")])
         output.close()
-        context.destroy(linger=LINGER_MS)
+        output_context.term()
         sys.stderr.flush()
         # Not sys.exit: threads of the model's libraries may be in no state to be waited for.
         os._exit(1)
