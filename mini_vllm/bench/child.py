@@ -34,6 +34,7 @@ TASKS = {
     "first-token": "mini_vllm.bench.tasks:first_token",
     "gap": "mini_vllm.bench.tasks:gap",
     "growth": "mini_vllm.bench.growth:growth",
+    "watching": "mini_vllm.bench.growth:watching",
     "bandwidth": "mini_vllm.bench.bandwidth:bandwidth",
     "device": "mini_vllm.bench.tasks:device",
 }

@@ -64,12 +64,17 @@ def growth(
     }
 
 
-def _point(
-    model: str, dtype: str, requests: int, context: int, steps: int, device: str
-) -> dict[str, Any]:
+def decoding_engine(
+    model: str, dtype: str, requests: int, context: int, steps: int, device: str = "cpu"
+) -> Any:
+    r"""An engine in which so many requests with so long a context are about to decode.
+
+    Each has `steps` decode steps before its last. The cache holds random numbers, and the prompts
+    were never computed.
+    """
     from mini_vllm import LLMEngine, SamplingParams
 
-    blocks_each = -(-(context + steps + 2) // 16)
+    longest = context + steps + 2
     engine = LLMEngine.from_keywords(
         model,
         dtype=dtype,
@@ -79,18 +84,18 @@ def _point(
         max_num_seqs=requests,
         # All of them in one step, so that all of them decode from the next.
         max_num_batched_tokens=max(2048, requests * context),
-        max_model_len=context + steps + 2,
-        num_gpu_blocks_override=requests * blocks_each + 1,
+        max_model_len=longest,
+        num_gpu_blocks_override=requests * -(-longest // 16) + 1,
     )
-    runner: Any = engine.engine_core.executor.model_runner
+    executor: Any = engine.engine_core.executor
+    runner = executor.model_runner
     for cache in runner.kv_caches:
         cache.normal_()
-    prompt = [5] * context
     params = SamplingParams(
         temperature=0.0, max_tokens=steps + 2, ignore_eos=True, detokenize=False
     )
     for i in range(requests):
-        engine.add_request(str(i), {"prompt_token_ids": prompt}, params)
+        engine.add_request(str(i), {"prompt_token_ids": [5] * context}, params)
 
     real, runner.model = runner.model, _StandIn(runner.model_config.vocab_size)
     engine.step()
@@ -98,13 +103,48 @@ def _point(
     num_running, num_waiting = engine.engine_core.scheduler.get_request_counts()
     if (num_running, num_waiting) != (requests, 0):
         raise RuntimeError(f"{num_running} of {requests} requests run, {num_waiting} wait")
+    return engine
 
-    timers = _Timers(engine)
-    whole = []
-    for _ in range(steps):
+
+def timed_steps(engine: Any, count: int) -> list[float]:
+    """Seconds of each of `count` steps."""
+    seconds = []
+    for _ in range(count):
         started = time.perf_counter()
         engine.step()
-        whole.append(time.perf_counter() - started)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def watching(
+    model: str, dtype: str, requests: int, context: int, rounds: int, device: str = "cpu"
+) -> dict[str, float]:
+    r"""Seconds per decode step with nobody watching, and with a probe; in turns, eight steps each.
+
+    One engine serves for both: opening and closing the probe is all that changes.
+    """
+    import torch
+
+    from mini_vllm.observe.probe import Probe
+
+    torch.set_num_threads(1)
+    engine = decoding_engine(model, dtype, requests, context, 16 * rounds + 8, device)
+    timed_steps(engine, 4)
+    alone: list[float] = []
+    watched: list[float] = []
+    for _ in range(rounds):
+        alone += timed_steps(engine, 8)
+        with Probe(engine):
+            watched += timed_steps(engine, 8)
+    return {"alone_s": median(alone), "watched_s": median(watched)}
+
+
+def _point(
+    model: str, dtype: str, requests: int, context: int, steps: int, device: str
+) -> dict[str, Any]:
+    engine = decoding_engine(model, dtype, requests, context, steps, device)
+    timers = _Timers(engine)
+    whole = timed_steps(engine, steps)
     return {
         "requests": requests,
         "context": context,

@@ -21,14 +21,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
-from importlib import import_module, util
-from itertools import pairwise
-from math import log
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from mini_vllm.bench import rows
+from mini_vllm.bench import rows, step_rows
 from mini_vllm.bench.child import ChildError
 from mini_vllm.bench.contest import ENGINES, Setting
 from mini_vllm.bench.environment import describe_environment
@@ -38,64 +34,13 @@ WHAT = (
     "Work of this engine, of vLLM 0.22.1 (eager and compiled) and of transformers, "
     "on the same checkpoint and prompts, interleaved over fresh processes."
 )
-RUNNING, RUNNING_CONTEXT = (16, 64, 256, 1024), 256
-CONTEXT, CONTEXT_REQUESTS = (1024, 2048, 4096, 8192, 16384, 32000), 4
-#: How many times as much a step may cost when there is twice of everything, as a power of two.
-LINEAR = 1.1
-
-
-def growth(setting: Setting) -> list[dict[str, Any]]:
-    """What a step of this engine costs against running requests, and against context."""
-    arguments = {
-        "model": setting.model,
-        "dtype": "float32",
-        "running": RUNNING,
-        "running_context": RUNNING_CONTEXT,
-        "context": CONTEXT,
-        "context_requests": CONTEXT_REQUESTS,
-        "device": setting.device,
-        "threads": setting.threads,
-    }
-    tries = []
-    for count in range(1, setting.repeats + 1):
-        label = f"growth, run {count} of {setting.repeats}"
-        tries.append(setting.run("mini_vllm", "growth", arguments, label))
-        setting.tell(f"{label}: done")
-    series = {kind: _medians([t[kind] for t in tries]) for kind in ("running", "context")}
-    steepest = {
-        "running": _steepest(series["running"], "requests"),
-        "context": _steepest(series["context"], "context"),
-    }
-    return [
-        {
-            "id": "growth",
-            "work": "cost per step against running requests and context, float32",
-            "unit": "s",
-            "better": "lower",
-            "engines": {"mini_vllm": {"status": "ran"}},
-            "series": series,
-            "steepest": steepest,
-            "must": rows.goal(
-                "linear or better", all(slope <= LINEAR for slope in steepest.values())
-            ),
-        }
-    ]
-
-
-def scheduler(setting: Setting) -> list[dict[str, Any]]:
-    """The scheduler's step beside vLLM's own, by the microbenchmark, where it is there."""
-    name = "mini_vllm.bench.scheduler_step"
-    if util.find_spec(name) is None:
-        setting.tell("scheduler: not run: there is no mini_vllm.bench.scheduler_step")
-        return []
-    return import_module(name).side_by_side(setting)
-
 
 #: The works by the name that `--rows` takes.
 ROWS: dict[str, Callable[[Setting], list[dict[str, Any]]]] = {
     "start": rows.start,
-    "scheduler": scheduler,
-    "growth": growth,
+    "scheduler": step_rows.scheduler,
+    "growth": step_rows.growth,
+    "watching": step_rows.watching,
     "book-fp32": lambda setting: rows.book(setting, "float32"),
     "book-bf16": lambda setting: rows.book(setting, "bfloat16"),
     "qwen": rows.qwen,
@@ -217,25 +162,8 @@ def _ratio(row: dict[str, Any]) -> str:
     return f"{ours / theirs:.2f} x vLLM" if ours and theirs else ""
 
 
-def _medians(tries: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    return [
-        {
-            key: median(point[key] for point in points) if key.endswith("_s") else value
-            for key, value in points[0].items()
-        }
-        for points in zip(*tries, strict=True)
-    ]
-
-
-def _steepest(series: list[dict[str, Any]], along: str) -> float:
-    """The steepest rise between neighbours, as a power: 1 is linear, 2 quadratic."""
-    return max(
-        log(b["step_s"] / a["step_s"]) / log(b[along] / a[along]) for a, b in pairwise(series)
-    )
-
-
 def _place(row: dict[str, Any]) -> int:
-    order = ("throughput", "single", "qwen3", "scheduler", "start", "growth")
+    order = ("throughput", "single", "qwen3", "scheduler", "start", "growth", "watching")
     return next((i for i, prefix in enumerate(order) if row["id"].startswith(prefix)), len(order))
 
 

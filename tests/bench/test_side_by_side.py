@@ -13,9 +13,10 @@ from mini_vllm.bench.__main__ import main
 from mini_vllm.bench.agreement import agree
 from mini_vllm.bench.child import ChildError, call_in_child
 from mini_vllm.bench.contest import NO_VLLM, Setting, contest
-from mini_vllm.bench.growth import STAGES, growth
+from mini_vllm.bench.growth import STAGES, growth, watching
 from mini_vllm.bench.random_checkpoint import BOOK_SHAPE, write_random_checkpoint
 from mini_vllm.bench.rivals import VARIABLE, RivalError, find_vllm, vllm_variables
+from mini_vllm.bench.step_rows import medians, steepest_rise
 
 TOKENS = 64 * 128
 WALL = {"mini_vllm": 2.0, "vllm": 4.0, "vllm-compiled": 3.2, "transformers": 12.0}
@@ -200,6 +201,19 @@ def test_growth_on_a_real_engine(checkpoint):
     (point,) = found["context"]
     assert (point["requests"], point["context"], point["steps"]) == (2, 40, 4)
     assert point["step_s"] >= max(point[f"{stage}_s"] for stage in STAGES) > 0
+
+
+def test_a_rise_is_a_power():
+    series = [{"requests": n, "step_s": s} for n, s in ((1, 1.0), (2, 2.0), (4, 8.0))]
+    assert steepest_rise(series, "requests") == pytest.approx(2)
+    assert steepest_rise(series[:2], "requests") == pytest.approx(1)
+    merged = medians([[{"requests": 4, "step_s": s}] for s in (3.0, 1.0, 2.0)])
+    assert merged == [{"requests": 4, "step_s": 2.0}]
+
+
+def test_watching_on_a_real_engine(checkpoint):
+    found = watching(checkpoint, "float32", 2, 20, rounds=1)
+    assert min(found.values()) > 0
 
 
 def test_a_child_has_a_limit_and_says_what_went_wrong():
