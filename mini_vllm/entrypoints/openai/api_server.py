@@ -49,6 +49,9 @@ from mini_vllm.errors import EngineDeadError
 DEFAULT_MAX_BODY_BYTES = 8 * 2**20
 
 
+_COMPONENTS = "#/components/schemas/{model}"
+
+
 class Version(BaseModel):
     """The version of this server."""
 
@@ -68,9 +71,16 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def streamed(chunk: type[BaseModel]) -> dict[str, Any]:
     """The 200 of a route that can also stream, for its published description."""
+    data: list[dict[str, Any]] = [{"const": "[DONE]"}]
+    for kind in (chunk, ErrorResponse):
+        content = {"$ref": _COMPONENTS.format(model=kind.__name__)}
+        data.append(
+            {"type": "string", "contentMediaType": "application/json", "contentSchema": content}
+        )
+    event = {"type": "object", "required": ["data"], "properties": {"data": {"anyOf": data}}}
     return {
-        "description": "the whole answer, or with `stream` events of `" + chunk.__name__ + "`",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "description": "the whole answer, or with `stream` its events",
+        "content": {"text/event-stream": {"schema": event}},
     }
 
 
@@ -211,7 +221,12 @@ def _published(app: FastAPI) -> dict[str, Any]:
         for path in schema["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)
+        components = schema["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):
-            schema["components"]["schemas"].pop(name, None)
+            components.pop(name, None)
+        for chunk in (CompletionStreamResponse, ChatCompletionStreamResponse):
+            described = chunk.model_json_schema(ref_template=_COMPONENTS)
+            components.update(described.pop("$defs", {}))
+            components[chunk.__name__] = described
         app.openapi_schema = schema
     return app.openapi_schema

@@ -28,6 +28,8 @@ from mini_vllm.entrypoints.openai.errors import ApiError, error_response
 
 #: Routes that need no key: probes and scrapers have none.
 OPEN_ROUTES = frozenset({"/health", "/ping", "/version", "/metrics"})
+#: Routes that take a body. Elsewhere nobody reads one, and nobody minds it.
+BODY_ROUTES = frozenset({"/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize"})
 #: Seconds in which the whole body must have arrived.
 BODY_TIMEOUT = 30.0
 
@@ -51,7 +53,7 @@ class EdgeMiddleware:
         try:
             headers = Headers(scope=scope)
             self._check_key(scope["path"], headers)
-            if scope["method"] == "POST":
+            if scope["method"] == "POST" and scope["path"] in BODY_ROUTES:
                 receive = await self._with_whole_body(headers, receive)
         except ApiError as error:
             await error_response(error)(scope, receive, send)

@@ -9,6 +9,8 @@ from http_servers import MODEL, ToldEngine, app_over, ask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mini_vllm.entrypoints.openai.edge import BODY_ROUTES
+
 JSON = {"content-type": "application/json"}
 
 
@@ -205,6 +207,15 @@ def test_a_model_that_is_not_served(app):
     assert send(app, {"prompt": "a"}).json()["model"] == MODEL
     refused(ask(app, "GET", "/v1/models/gpt"), 404, "model")
     refused(send(app, {"prompt": "a", "model": "x"}, "/tokenize"), 404, "model")
+
+
+def test_a_probe_may_post_without_a_body(app):
+    assert ask(app, "POST", "/ping").status_code == 200
+
+
+def test_every_route_with_a_body_is_guarded_at_the_edge(app):
+    paths = ask(app, "GET", "/openapi.json").json()["paths"]
+    assert {p for p, methods in paths.items() if "requestBody" in str(methods)} == BODY_ROUTES
 
 
 def test_routes_that_are_not_there(app):
