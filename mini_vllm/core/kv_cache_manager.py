@@ -242,3 +242,17 @@ def _cached_prefix_named(manager: KVCacheManager) -> Iterator[str]:
         for index, block in enumerate(blocks):
             if (block.block_hash is not None) != (index < num_cached):
                 yield f"block {index} of request {request_id!r}: named or not, against {num_cached}"
+
+
+@invariant(
+    "names-differ-in-a-table",
+    "No block table holds two blocks of one name: duplicates are always of different requests.",
+    phase=2,
+    owner="kv_cache_manager",
+    anchors=('vllm/v1/core/block_pool.py#BlockHashToBlockMap@"block tables are append-only"',),
+)
+def _names_differ_in_a_table(manager: KVCacheManager) -> Iterator[str]:
+    for request_id, blocks in manager.req_to_blocks.items():
+        names = [block.block_hash for block in blocks if block.block_hash is not None]
+        if len(set(names)) != len(names):
+            yield f"request {request_id!r} holds two blocks of one name"

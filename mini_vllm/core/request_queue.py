@@ -7,11 +7,19 @@ A preempted request goes back to the *front*: it has waited its turn once alread
 queue there is no front, and it takes the place that its priority gives it; the same place as
 before.
 
-Upstream has the same pair, and holds *two* queues of the kind
-({up}`vllm/v1/core/sched/request_queue.py#RequestQueue`): one for requests that wait for the
-budget, one for requests that wait for something else, such as a grammar that is being compiled
-({up}`vllm/v1/core/sched/scheduler.py#Scheduler._select_waiting_queue_for_scheduling`). Nobody
-waits for anything else here, so the second would always be empty.
+Upstream has the same pair of kinds, and holds *two* queues of the kind that the policy names
+({up}`vllm/v1/core/sched/request_queue.py#RequestQueue`). `waiting` is for requests that wait for
+room. `skipped_waiting` is for those that wait for something else: a grammar that is being compiled,
+keys and values on their way from another machine, the next piece of an input
+({up}`vllm/v1/core/sched/scheduler.py#Scheduler._is_blocked_waiting_status`), an adapter that the
+batch has no room for. Such a request is stepped over, and the ones behind it are let by; a request
+that waits for *room* never is, or a big one might wait for ever. First come, first served, those
+that were stepped over are asked first in the next step; under priorities the two heads are compared
+({up}`vllm/v1/core/sched/scheduler.py#Scheduler._select_waiting_queue_for_scheduling`).
+
+This engine has no grammars, adapters, connectors or sessions, so nobody in it waits for anything
+but room, and the second queue would always be empty. The comparison with the pinned scheduler reads
+upstream's after every step, and it is.
 """
 
 from __future__ import annotations

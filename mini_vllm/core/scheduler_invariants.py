@@ -1,9 +1,40 @@
 r"""What must be true of all requests, whenever nobody is looking?
 
-Five statements about the state between two calls of the
+Seven statements about the state between two calls of the
 {py:class}`~mini_vllm.core.scheduler.Scheduler`. They hold after `schedule` and after
 `update_from_output` alike, which is why the first of them can say so little about progress: what a
 *step* must do is stated of steps, in {py:mod}`mini_vllm.observe.audit`.
+
+## Does everybody's turn come?
+
+First come, first served, it does, and one can say when. The argument has three steps.
+
+*The order is never broken.* Put the running list and the waiting queue one after the other, and
+you read the order of arrival ({inv}`fcfs-order`). Admission takes from the front of the queue and
+appends to the list. A victim is the last of the list and goes to the front of the queue. Whoever
+ends or hangs up leaves a gap. None of these lets anybody pass.
+
+*The oldest request moves in every step.* If it waits, nobody runs, since all who run stand before
+all who wait. Then every block is free, and it fits, or it would have been refused at the door
+({inv}`no-starvation`); so this very step admits it. If it runs, it is asked first, with the whole
+budget. Should blocks be missing, the others are preempted one after the other before it is, and
+when it is alone, it fits. So a step moves it by $q$ tokens, the smaller of the budget and the
+threshold of long prompts, or by all that it has left.
+
+*So its time is bounded.* A request has at most $L = \min(\text{prompt} + \text{max\_tokens},
+\text{max\_model\_len})$ tokens and draws at most $A = L - \text{prompt}$ of them. Once it is the
+oldest, it needs at most $\lceil L / q \rceil$ steps to read what it has, even if it has just been
+preempted, and one step for each token that it still draws. Whoever stands $k$-th in the order has
+ended after
+
+$$\sum_{i \le k} \left( \lceil L_i / q \rceil + A_i \right)$$
+
+steps at the latest ({py:func}`steps_to_the_end`), whatever arrives behind it.
+
+Under priorities there is no such bound, and cannot be: a request of low priority waits for as long
+as more urgent ones keep arriving. Nor does it help to stop the arrivals, if two requests are equal
+in priority *and* in arrival time: they may take each other's blocks for ever. Both
+counter-examples are tests.
 """
 
 from __future__ import annotations
@@ -12,7 +43,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mini_vllm.core.prefix_hash import ROOT_HASH, hash_block_tokens
-from mini_vllm.core.request import RequestStatus
+from mini_vllm.core.request import Request, RequestStatus
 from mini_vllm.invariants import invariant
 
 if TYPE_CHECKING:
@@ -81,6 +112,73 @@ def _computed_never_exceeds_tokens(scheduler: Scheduler) -> Iterator[str]:
 def _seats_kept(scheduler: Scheduler) -> Iterator[str]:
     if len(scheduler.running) > scheduler.max_num_running_reqs:
         yield f"{len(scheduler.running)} run, of {scheduler.max_num_running_reqs}"
+
+
+@invariant(
+    "fcfs-order",
+    "First come, first served: the running list and then the waiting queue are the order of "
+    "arrival.",
+    phase=3,
+    owner=OWNER,
+    anchors=(
+        "vllm/v1/core/sched/request_queue.py#FCFSRequestQueue.prepend_request",
+        'vllm/v1/core/sched/scheduler.py#Scheduler.schedule@"preempted_req = self.running.pop()"',
+    ),
+)
+def _fcfs_order(scheduler: Scheduler) -> Iterator[str]:
+    if scheduler.policy != "fcfs":
+        return
+    order = [request.request_id for request in (*scheduler.running, *scheduler.waiting)]
+    # A dictionary keeps the order in which its keys were added: that of arrival.
+    if order != list(scheduler.requests):
+        yield f"arrived as {list(scheduler.requests)}, served as {order}"
+
+
+@invariant(
+    "no-starvation",
+    "Whoever is in the engine could be served alone: the pool holds its prompt and all of its "
+    "answer, and a step that must take its prompt whole has the budget for it.",
+    phase=3,
+    owner=OWNER,
+    anchors=(
+        "vllm/v1/core/kv_cache_utils.py#check_enough_kv_cache_memory",
+        "vllm/config/scheduler.py#SchedulerConfig.verify_max_model_len",
+    ),
+)
+def _no_starvation(scheduler: Scheduler) -> Iterator[str]:
+    config = scheduler.scheduler_config
+    for request in scheduler.requests.values():
+        longest = _longest(scheduler, request)
+        if longest > scheduler.max_num_tokens:
+            yield f"{request} may grow to {longest} tokens, and fits to {scheduler.max_num_tokens}"
+        whole = min(longest, config.long_prefill_token_threshold or longest)
+        if not config.enable_chunked_prefill and config.max_num_batched_tokens < whole:
+            yield f"{request} never fits a budget of {config.max_num_batched_tokens} tokens whole"
+
+
+def _longest(scheduler: Scheduler, request: Request) -> int:
+    """How many tokens a request can come to have."""
+    return int(min(request.num_prompt_tokens + request.max_tokens, scheduler.max_model_len))
+
+
+def steps_to_the_end(scheduler: Scheduler) -> dict[str, int]:
+    r"""After how many more steps each request has ended at the latest, by id.
+
+    The bound of the module's text, with what each has drawn already taken off. A step is a
+    `schedule` with its `update_from_output`. Raises `ValueError` under priorities: there is none.
+    """
+    if scheduler.policy != "fcfs":
+        raise ValueError(f"no request is promised an end under policy={scheduler.policy!r}")
+    config = scheduler.scheduler_config
+    per_step = config.max_num_batched_tokens
+    if config.long_prefill_token_threshold > 0:
+        per_step = min(per_step, config.long_prefill_token_threshold)
+    bounds, total = {}, 0
+    for req_id, request in scheduler.requests.items():
+        longest = _longest(scheduler, request)
+        total += -(-longest // per_step) + longest - request.num_tokens
+        bounds[req_id] = total
+    return bounds
 
 
 @invariant(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,10 @@ from mini_vllm.invariants import check
 from mini_vllm.observe.audit import Audit
 from mini_vllm.outputs import RequestOutput
 from mini_vllm.sampling_params import SamplingParams
+
+# What several of these tests share is imported from this folder: `pinned_scheduler`, the checks.
+if str(Path(__file__).parent) not in sys.path:
+    sys.path.append(str(Path(__file__).parent))
 
 
 class ByteTokenizer:

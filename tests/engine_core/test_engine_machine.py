@@ -143,7 +143,9 @@ class EngineMachine(RuleBasedStateMachine):
                 req_id,
                 {"prompt_token_ids": prompt},
                 params,
-                arrival_time=arrival_time,
+                # Never two alike: equals may take each other's blocks for ever, here as at the pin
+                # (`test_scheduler_machine.py` shows it).
+                arrival_time=arrival_time + self.num_added / 1000,
                 priority=priority if self.policy == "priority" else 0,
             )
         except RequestError:

@@ -30,6 +30,7 @@ if str(HERE.parent) not in sys.path:
 
 from pinned_scheduler import pinned_tree
 from pinned_scheduler.coverage import Coverage
+from pinned_scheduler.intended_differences import TABLE
 from pinned_scheduler.lockstep import Difference, compare
 from pinned_scheduler.our_adapter import OurAdapter
 from pinned_scheduler.replay import Adapter
@@ -38,7 +39,8 @@ from pinned_scheduler.upstream_defects import DEFECTS, outcome
 from pinned_scheduler.workload import GENERATOR, workload
 
 KEPT = HERE / "kept.json"
-RECORD = HERE / "last_full_run.json"
+#: The book's page prints this file.
+RECORD = HERE.parents[2] / "book" / "reference" / "differential.json"
 FULL_RUN = 1000
 
 
@@ -121,6 +123,12 @@ def report(small: dict[str, Any], ours: OurAdapter, pinned: Adapter) -> str:
     )
 
 
+def rows() -> list[dict[str, str]]:
+    """The table of intended differences as JSON can hold it."""
+    names = ("field", "ours", "pinned", "evened_out", "anchor")
+    return [{name: getattr(row, name) for name in names} for row in TABLE]
+
+
 def write_record(
     first: int, coverage: Coverage, seconds: float, ours: OurAdapter, pinned: Adapter
 ) -> None:
@@ -140,6 +148,7 @@ def write_record(
         "last_seed": first + workloads - 1,
         "workloads": workloads,
         "kept_workloads": len(json.loads(KEPT.read_text(encoding="utf-8"))),
+        "intended_differences": rows(),
         "defects": [
             {
                 "id": defect.id,
@@ -155,7 +164,7 @@ def write_record(
         "seconds": round(seconds),
         "seen": dict(sorted(coverage.counts.items())),
     }
-    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

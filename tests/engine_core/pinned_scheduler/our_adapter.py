@@ -14,7 +14,8 @@ from mini_vllm.core.free_block_queue import KVCacheBlock
 from mini_vllm.core.kv_cache_manager import KVCacheManager
 from mini_vllm.core.model_runner_output import ModelRunnerOutput
 from mini_vllm.core.request import Request, RequestStatus
-from mini_vllm.core.scheduler import Scheduler, StepPlan
+from mini_vllm.core.scheduler import Scheduler
+from mini_vllm.core.step_plan import StepPlan
 from mini_vllm.sampling_params import RepetitionDetectionParams, SamplingParams
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pinned_scheduler import intended_differences
 
 #: Some workloads never end, on either side (see `upstream_defects.py`); the others need less.
-MAX_STEPS = 2_500
+MAX_STEPS = 5_000
 
 
 class Adapter(Protocol):

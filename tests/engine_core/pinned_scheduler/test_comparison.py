@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from pinned_scheduler import differential
 from pinned_scheduler.coverage import FLOORS, Coverage
 from pinned_scheduler.intended_differences import DECISIONS, TABLE
 from pinned_scheduler.lockstep import compare
 from pinned_scheduler.our_adapter import OurAdapter, WatchedScheduler
 from pinned_scheduler.replay import raw_steps
 from pinned_scheduler.shrink import describe, shrink, smallest
-from pinned_scheduler.workload import SHAPES, workload
+from pinned_scheduler.upstream_defects import DEFECTS
+from pinned_scheduler.workload import GENERATOR, SHAPES, workload
 
 
 def test_the_table_is_short_and_touches_no_decision() -> None:
@@ -19,6 +23,14 @@ def test_the_table_is_short_and_touches_no_decision() -> None:
     record = next(one for one in raw_steps(workload(3), OurAdapter()) if "scheduled" in one)
     known = {name.split(" after")[0] for name in record}
     assert known == {row.field for row in TABLE} | set(DECISIONS) | {"step"}
+
+
+def test_the_book_prints_this_table() -> None:
+    record = json.loads(differential.RECORD.read_text(encoding="utf-8"))
+    assert record["intended_differences"] == differential.rows()
+    assert record["generator"] == GENERATOR
+    assert record["workloads"] >= differential.FULL_RUN
+    assert {defect["id"] for defect in record["defects"]} == {defect.id for defect in DEFECTS}
 
 
 def test_new_tokens_of_a_running_request_are_no_intended_difference() -> None:
@@ -80,7 +92,7 @@ def test_a_breakdown_on_both_sides_is_no_agreement() -> None:
 def test_too_little_is_noticed() -> None:
     coverage = Coverage()
     coverage.num_workloads = 1000
-    coverage.endless = [(5, "fcfs"), (6, "priority")]
+    coverage.endless = [(5, False), (6, True)]
     problems = coverage.too_little()
     assert len(problems) == len(FLOORS) + 1
     assert problems[0] == "workload 5 does not end"

@@ -21,7 +21,8 @@ from mini_vllm.core.block_pool import BlockPool
 from mini_vllm.core.free_block_queue import KVCacheBlock
 from mini_vllm.core.kv_cache_manager import KVCacheManager
 from mini_vllm.core.request import Request
-from mini_vllm.core.scheduler import Scheduler, StepPlan
+from mini_vllm.core.scheduler import Scheduler
+from mini_vllm.core.step_plan import StepPlan
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())
 NUM_WORKLOADS = 200

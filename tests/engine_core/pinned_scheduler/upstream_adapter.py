@@ -58,6 +58,7 @@ class UpstreamAdapter:
     """Builds the config once, which takes a second, and changes its numbers for each workload."""
 
     side = PINNED
+    scheduler_class = WatchedScheduler
 
     def __init__(self) -> None:
         init_none_hash(sha256)
@@ -77,7 +78,7 @@ class UpstreamAdapter:
             )
         self.structured_output_manager = StructuredOutputManager(self.config)
 
-    def scheduler(self, config: dict[str, Any], log_stats: bool = True) -> WatchedScheduler:
+    def scheduler(self, config: dict[str, Any], log_stats: bool = True) -> Any:
         scheduler_config, cache_config = self.config.scheduler_config, self.config.cache_config
         scheduler_config.max_num_scheduled_tokens = None
         for name in (
@@ -95,7 +96,7 @@ class UpstreamAdapter:
         spec = FullAttentionSpec(
             block_size=config["block_size"], num_kv_heads=1, head_size=1, dtype=torch.float32
         )
-        return WatchedScheduler(
+        return self.scheduler_class(
             vllm_config=self.config,
             kv_cache_config=KVCacheConfig(
                 num_blocks=config["num_gpu_blocks"],

@@ -2,7 +2,7 @@
 
 Read in the source first, then run: `outcome` says what became of each on either side. The random
 workloads leave out what only the pinned side would hang or fail on, and here that is not left to
-belief. `last_full_run.json` keeps the outcomes for the book's page.
+belief. `book/reference/differential.json` keeps the outcomes for the book's page.
 """
 
 from __future__ import annotations

@@ -127,6 +127,13 @@ def _config(dice: Dice, fixed: dict[str, Sequence[Any]]) -> dict[str, Any]:
         "policy": ["fcfs", "priority"],
     }
     config = {name: dice.one_of(fixed.get(name, values)) for name, values in drawn.items()}
+    if config["max_num_batched_tokens"] < 4 and config["enable_chunked_prefill"]:
+        # A long prompt at a token a step shows nothing that a short one does not.
+        config["max_model_len"] = min(config["max_model_len"], 32)
+    if config["long_prefill_token_threshold"]:
+        config["long_prefill_token_threshold"] = max(
+            config["long_prefill_token_threshold"], config["max_model_len"] // 16
+        )
     # What the configs of both engines demand.
     if not config["enable_chunked_prefill"]:
         config["max_num_batched_tokens"] = max(

@@ -1,0 +1,59 @@
+"""The cost of a step, this engine's scheduler and the pinned one in turns.
+
+    python tests/engine_core/pinned_scheduler/bench_step.py --json FILE
+
+The rules are those of `mini_vllm.bench.scheduler_step`; this adds the other side.
+"""
+
+# ruff: noqa: E402 (a script in a folder that is no package finds its neighbours first)
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+if str(HERE.parent) not in sys.path:
+    sys.path.append(str(HERE.parent))
+
+from pinned_scheduler import pinned_tree
+
+from mini_vllm.bench import scheduler_step
+
+
+class PinnedDriver:
+    """The pinned scheduler, without its statistics: they cost time that ours would not spend."""
+
+    name = "vllm"
+    version = pinned_tree.VERSION
+
+    def __init__(self) -> None:
+        pinned_tree.use()
+        from pinned_scheduler.upstream_adapter import Scheduler, UpstreamAdapter
+
+        self.adapter = UpstreamAdapter()
+        # Not the class that the comparison watches: nothing of ours runs under its clock.
+        self.adapter.scheduler_class = Scheduler
+
+    def build(self, shape: scheduler_step.Shape, num_steps: int) -> Any:
+        config = shape.config(num_steps)
+        scheduler = self.adapter.scheduler(config, log_stats=False)
+        for index in range(shape.num_running):
+            event = {
+                "id": f"r{index}",
+                "prompt": shape.prompt(index),
+                "params": {"max_tokens": num_steps + 2, "ignore_eos": True},
+                "repetition": None,
+                "arrival_time": float(index),
+                "priority": 0,
+            }
+            scheduler.add_request(self.adapter.request(event, config))
+        return scheduler
+
+    def result(self, req_ids: list[str]) -> Any:
+        return self.adapter.result(req_ids, [[scheduler_step.TOKEN] for _ in req_ids])
+
+
+if __name__ == "__main__":
+    raise SystemExit(scheduler_step.main(others=[PinnedDriver()]))
