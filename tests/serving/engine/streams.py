@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
+from mini_vllm.core.stats import SchedulerStats
 from mini_vllm.engine.async_llm import AsyncLLM
+from mini_vllm.engine.iteration_stats import IterationStats
 from mini_vllm.engine.llm_engine import LLMEngine
 from mini_vllm.outputs import RequestOutput
 from mini_vllm.sampling_params import SamplingParams
@@ -29,6 +31,23 @@ class ByteTokenizer:
         return text + special
 
 
+class Recorder:
+    """A logger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[SchedulerStats | None, IterationStats | None]] = []
+
+    def record(
+        self, scheduler_stats: SchedulerStats | None, iteration_stats: IterationStats | None
+    ) -> None:
+        self.records.append((scheduler_stats, iteration_stats))
+
+    def total(self, name: str) -> Any:
+        """The sum, or for a list all of it, of a count of either kind."""
+        found = [getattr(one, name) for pair in self.records for one in pair if hasattr(one, name)]
+        return joined(found) if found and isinstance(found[0], list) else sum(found)
+
+
 def say(text: str) -> list[int]:
     """A script that answers with a text, and then ends."""
     return [*text.encode(), 256]
@@ -47,7 +66,7 @@ async def collect(stream: AsyncIterator[RequestOutput]) -> list[RequestOutput]:
     return [output async for output in stream]
 
 
-def joined(pieces: Iterable[Sequence[int]]) -> list[int]:
+def joined(pieces: Iterable[Sequence[Any]]) -> list[Any]:
     return [token for piece in pieces for token in piece]
 
 
