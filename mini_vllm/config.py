@@ -192,7 +192,8 @@ class ModelConfig:
         if "vocab_size" not in hf_config:
             raise CheckpointError(f"{Path(model) / 'config.json'} has no vocab_size")
         limit = longest_text(hf_config)
-        if limit is None and max_model_len is None:
+        chosen = limit if max_model_len is None else max_model_len
+        if chosen is None:
             raise ConfigError(f"{model} states no max_position_embeddings; give max_model_len")
         if limit is not None and max_model_len is not None and max_model_len > limit:
             positions = hf_config["max_position_embeddings"]
@@ -201,16 +202,15 @@ class ModelConfig:
                 f"max_model_len={max_model_len} exceeds max_position_embeddings={positions}"
                 f"{scaled} of {model}"
             )
-        if max_model_len is None:
-            is_dynamic = _rope_of(hf_config)[0] == "dynamic"
-            max_model_len = hf_config["max_position_embeddings"] if is_dynamic else limit
+        if max_model_len is None and _rope_of(hf_config)[0] == "dynamic":
+            chosen = hf_config["max_position_embeddings"]
         generation = hf_config
         if (Path(model) / "generation_config.json").exists():
             generation = _read_json(Path(model) / "generation_config.json")
         return cls(
             str(model),
             vocab_size=hf_config["vocab_size"],
-            max_model_len=max_model_len,
+            max_model_len=chosen,
             dtype=dtype,
             seed=seed,
             tokenizer=tokenizer,
@@ -258,14 +258,15 @@ def longest_text(hf_config: Mapping[str, Any]) -> int | None:
     if positions is None:
         return None
     rope_type, rope = _rope_of(hf_config)
-    if rope_type not in ("linear", "dynamic", "yarn"):
+    factor = rope.get("factor")
+    # A factor that is none is refused with the rest of the clock, when the model is built.
+    usable = isinstance(factor, int | float) and factor > 0
+    if rope_type not in ("linear", "dynamic", "yarn") or not usable:
         return positions
     if rope_type == "yarn":
         outside = hf_config.get("original_max_position_embeddings")
-        trained = outside or rope.get("original_max_position_embeddings") or positions
-        factor = rope.get("factor")
-        return positions if factor is None else int(trained * factor)
-    return int(positions * (rope.get("factor") or 1.0))
+        positions = outside or rope.get("original_max_position_embeddings") or positions
+    return int(positions * factor)
 
 
 def _rope_of(hf_config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -19,6 +19,12 @@ not enter. Requests without a seed share one generator, and depend on all of tha
 **Greedy is not temperature zero.** Dividing by a tiny temperature overflows, and dividing by zero
 is undefined; a greedy row is a row whose draw is replaced by the best token. A batch of only such
 rows never gets to the division, nor to a softmax: the whole sampler is one argmax.
+
+**A broken row.** If the model's arithmetic fails, a row of scores holds a NaN, and every comparison
+with it is false. Nothing here looks for one: that would be a pass over the vocabulary in each step.
+What holds is that such a row yields *some* token of the vocabulary, that its log-probabilities say
+NaN, and that no other row is touched. Upstream does the same, and counts them on request
+({up}`env:VLLM_COMPUTE_NANS_IN_LOGITS`).
 """
 
 from __future__ import annotations

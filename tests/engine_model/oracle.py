@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,7 @@ class Parity:
         self.exercised: Counter[str] = Counter()
         self.near_ties: list[str] = []
         self.logits: dict[str, dict[str, float]] = {}
+        self._started = time.monotonic()
 
     def check(
         self, oracle: Oracle, prompts: Sequence[Sequence[int]], run: Any, label: str, group: str
@@ -80,7 +83,7 @@ class Parity:
         self.exercised["steps"] += run.num_steps
         self.exercised["preemptions"] += run.num_preemptions
         self.exercised["prompt chunks"] += run.num_chunks
-        self.exercised["tokens found in the prefix cache"] += run.num_hit_tokens
+        self.exercised["prompt tokens found in the prefix cache"] += run.num_hit_tokens
         for prompt, answer in zip(prompts, run.token_ids, strict=True):
             expected = oracle.generate(list(prompt), len(answer))
             if answer == expected:
@@ -114,9 +117,11 @@ class Parity:
     def write(self, path: Path, **more: Any) -> None:
         """The whole count as JSON, for the page that shows it."""
         record = {
+            "taken": date.today().isoformat(),
+            "seconds": round(time.monotonic() - self._started),
             "tokens": self.total,
             "tokens_by_group": dict(sorted(self.compared.items())),
-            "exercised": dict(self.exercised),
+            "exercised": dict(sorted(self.exercised.items())),
             "epsilon": EPSILON,
             "tokens_per_near_tie": TOKENS_PER_NEAR_TIE,
             "near_ties": self.near_ties,

@@ -212,18 +212,20 @@ def their_scores(directory):
 
 
 @pytest.mark.parametrize("case", OBEYED, ids=name_of)
-def test_obeyed(case, changed, tools):
+def test_obeyed(case, changed, parity, tools):
     directory = changed(*case)
     torch.testing.assert_close(
         our_scores(directory, tools), their_scores(directory), atol=1e-4, rtol=1e-4
     )
+    parity.exercised["changed configs obeyed"] += 1
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=name_of)
-def test_refused(case, changed, tools):
+def test_refused(case, changed, parity, tools):
     name, changes, message = case
     with pytest.raises(CheckpointError, match=message):
         our_scores(changed(name, changes), tools)
+    parity.exercised["changed configs refused"] += 1
 
 
 @pytest.mark.parametrize("key", FOREIGN)

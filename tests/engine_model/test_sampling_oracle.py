@@ -402,6 +402,10 @@ class TestEdges:
         broken = self.draw(logits, **settings).tolist()
         assert 0 <= broken[1] < VOCAB_SIZE
         assert broken[::2] == whole[::2]
+        metadata = SamplingMetadata(rows=[0, 1, 2], num_logprobs={0: 1, 1: 1})
+        found = Sampler()(logits, metadata).logprobs
+        assert np.isnan(found[1].logprobs).any() or bad > 0
+        assert np.isfinite(found[0].logprobs).all()
 
     def test_a_vocabulary_of_stop_tokens_under_min_tokens(self):
         """Everything is forbidden; something is drawn all the same, from the vocabulary."""
@@ -475,7 +479,7 @@ def predictions(make_checkpoint, oracle):
 
 @pytest.mark.parametrize("settings", ENGINES, ids=str)
 def test_a_seed_and_the_scores_decide_whatever_shares_the_batch(
-    settings, predictions, make_checkpoint, tools
+    settings, predictions, make_checkpoint, parity, tools
 ):
     """Alone, in company, in chunks, over shared prefixes, after preemption: the predicted answer.
 
@@ -498,6 +502,8 @@ def test_a_seed_and_the_scores_decide_whatever_shares_the_batch(
         for i in range(len(expected) if place is None else place):
             check_logprobs(logprobs[i], raw[i], tokens[i], one.logprobs)
             compared += 1
+    parity.exercised["seeded tokens predicted"] += compared
+    parity.exercised["seeded answers that a near-tie sent elsewhere"] += near
     assert near * 200 <= compared
     assert compared > 150
 
