@@ -49,7 +49,7 @@ def chain(tokens: Sequence[int], block_size: int) -> list[ChainLink]:
 
 
 def draw_hash_chain(prompts: Mapping[str, Sequence[int]], block_size: int) -> Figure:
-    r"""Draw a row for each prompt; blocks with the same name have the same colour, and thick frames.
+    r"""Draw a row for each prompt; equal names have one colour and thick frames.
 
     `prompts` maps the letter at the left of a row to token ids, which should have two digits at
     most. A name that only one prompt has stays without colour.
