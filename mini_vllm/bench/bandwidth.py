@@ -1,4 +1,4 @@
-r"""How fast can this machine read its memory?
+r"""How fast can this machine read its memory, and how fast can it multiply?
 
 That is the floor under a decode step. To draw one token the model reads every weight once, and a
 weight that is used once costs what it costs to bring it in. So the time per token at batch 1 cannot
@@ -6,6 +6,9 @@ be below the bytes of the weights divided by this figure, whoever wrote the engi
 
 Three plain reads are tried, over an array that no cache holds, each several times; the best of all
 is taken, since a limit that is too low would flatter us.
+
+A step of many tokens has another floor: its products. {py:func}`products` times square ones, large
+enough that memory does not matter.
 """
 
 from __future__ import annotations
@@ -44,6 +47,23 @@ def bandwidth(mebibytes: int = 1024, passes: int = 7, threads: int = 1) -> dict[
             seconds.append(time.perf_counter() - started)
         rates[name] = count * 4 / min(seconds)
     return {"bytes_per_s": max(rates.values()), **rates}
+
+
+def products(size: int = 1024, passes: int = 9, threads: int = 1) -> dict[str, float]:
+    """Operations a second of a square product in each type, the best pass."""
+    import torch
+
+    torch.set_num_threads(threads)
+    rates = {}
+    for name in ("float32", "bfloat16"):
+        one = torch.ones(size, size, dtype=getattr(torch, name))
+        seconds = []
+        for _ in range(passes):
+            started = time.perf_counter()
+            one @ one
+            seconds.append(time.perf_counter() - started)
+        rates[name] = 2 * size**3 / min(seconds)
+    return rates
 
 
 def _our_product(half: torch.Tensor, row: torch.Tensor) -> Callable[[], object]:

@@ -36,6 +36,7 @@ TASKS = {
     "growth": "mini_vllm.bench.growth:growth",
     "watching": "mini_vllm.bench.growth:watching",
     "bandwidth": "mini_vllm.bench.bandwidth:bandwidth",
+    "products": "mini_vllm.bench.bandwidth:products",
     "device": "mini_vllm.bench.tasks:device",
 }
 _REPOSITORY = Path(__file__).resolve().parents[2]

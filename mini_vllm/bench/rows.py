@@ -208,6 +208,31 @@ def _qwen_row(
     }
 
 
+def limits(setting: Setting) -> list[dict[str, Any]]:
+    """What no engine can pass on this machine: bytes read and operations done in a second."""
+    if setting.device != "cpu":
+        setting.tell("limits: not run: only the CPU's are measured here")
+        return []
+    threads = {"threads": setting.threads}
+    read = [
+        setting.call("bandwidth", threads, threads=setting.threads) for _ in range(setting.repeats)
+    ]
+    done = [
+        setting.call("products", threads, threads=setting.threads) for _ in range(setting.repeats)
+    ]
+    return [
+        {
+            "id": "limits",
+            "work": "what the machine can do",
+            "unit": "",
+            "better": "higher",
+            "engines": {"mini_vllm": {"status": "ran"}},
+            "bytes_per_s": max(one["bytes_per_s"] for one in read),
+            "flop_per_s": {name: max(one[name] for one in done) for name in done[0]},
+        }
+    ]
+
+
 def start(setting: Setting) -> list[dict[str, Any]]:
     """From an empty process to the first token of a text, files already in the system's cache."""
 

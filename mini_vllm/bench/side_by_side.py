@@ -37,6 +37,7 @@ WHAT = (
 
 #: The works by the name that `--rows` takes.
 ROWS: dict[str, Callable[[Setting], list[dict[str, Any]]]] = {
+    "limits": rows.limits,
     "start": rows.start,
     "scheduler": step_rows.scheduler,
     "growth": step_rows.growth,
@@ -118,6 +119,8 @@ def table(found: Sequence[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found:
+        if row["id"] == "limits":
+            continue
         cells = [
             _figure(row["engines"].get(name))
             for name in ("mini_vllm", "vllm", "vllm-compiled", "transformers")
@@ -163,7 +166,7 @@ def _ratio(row: dict[str, Any]) -> str:
 
 
 def _place(row: dict[str, Any]) -> int:
-    order = ("throughput", "single", "qwen3", "scheduler", "start", "growth", "watching")
+    order = ("throughput", "single", "qwen3", "scheduler", "start", "growth", "watching", "limits")
     return next((i for i, prefix in enumerate(order) if row["id"].startswith(prefix)), len(order))
 
 

@@ -25,8 +25,9 @@ from mini_vllm.bench.rows import goal
 
 RUNNING, RUNNING_CONTEXT = (16, 64, 256, 1024), 256
 CONTEXT, CONTEXT_REQUESTS = (1024, 2048, 4096, 8192, 16384, 32000), 4
-#: Twice of everything may cost 2 to this power, between any two neighbours of a series.
-LINEAR = 1.1
+#: Twice of everything may cost 2 to this power, between any two neighbours of a series: linear, and
+#: a tenth for the noise of two timings.
+LINEAR = 1.15
 #: The number of running requests for which the scheduler's goal is stated.
 MANY = 256
 _REPOSITORY = Path(__file__).resolve().parents[2]

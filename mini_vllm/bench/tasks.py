@@ -44,7 +44,7 @@ def decode(
     """Time per decode step at each batch size, on prompts of one length, in one process."""
     contestant = engines.build(RunSpec(**spec))
     found: dict[str, Any] = {"detail": contestant.detail, "batches": {}}
-    contestant.generate(_prompt(contestant.vocab_size, 1, 16), 4)
+    contestant.generate(_prompt(contestant.vocab_size, 1, prompt_len), 4)
     for size in batches:
         if isinstance(contestant, engines.Transformers):
             contestant.batch_size = size
