@@ -141,8 +141,9 @@ class Timing:
         """Sum up the seconds of each call, step by step."""
         step = [a + b for a, b in zip(schedule, update, strict=True)]
         tenths = quantiles(step, n=10)
-        values = (median(schedule), median(update), median(step), tenths[0], tenths[-1])
-        return cls(*(round(1e6 * value, 1) for value in values), len(step))
+        parts = (median(schedule), median(update), median(step), tenths[0], tenths[-1])
+        schedule_us, update_us, step_us, p10, p90 = (round(1e6 * part, 1) for part in parts)
+        return cls(schedule_us, update_us, step_us, p10, p90, len(step))
 
 
 def one_step(scheduler: Any, driver: Driver) -> tuple[float, float]:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-if str(HERE.parent) not in sys.path:
-    sys.path.append(str(HERE.parent))
+for folder in map(str, (HERE.parent, HERE.parents[2])):
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 from pinned_scheduler import pinned_tree
 

@@ -63,7 +63,7 @@ TABLE = (
         ours="one list of block ids for each request",
         pinned="one list for each group of layers",
         evened_out="the list of its only group",
-        anchor='vllm/v1/core/sched/output.py#NewRequestData@"block_ids: tuple"',
+        anchor="vllm/v1/core/sched/output.py#NewRequestData.block_ids",
         normalise=_only_group,
     ),
     IntendedDifference(
@@ -93,7 +93,7 @@ TABLE = (
         pinned="a list for each front-end process",
         evened_out="the lists, one after the other",
         anchor="vllm/v1/core/sched/scheduler.py#Scheduler.update_from_output"
-        '@"outputs[request.client_index].append("',
+        '@"outputs: dict[int, list[EngineCoreOutput]]"',
         normalise=_of_all_clients,
     ),
     IntendedDifference(

@@ -65,7 +65,7 @@ DEFECTS = (
         "Preempt such a request and let it be read again in one step. The waiting path does not "
         "stop one short of `max_model_len`, so the computed tokens reach it; on the running path "
         "the difference is then minus one, and only zero is passed over.",
-        'vllm/v1/core/sched/scheduler.py#Scheduler.schedule@"if num_new_tokens == 0:"',
+        'vllm/v1/core/sched/scheduler.py#Scheduler.schedule@"because one of the following"',
         {
             "seed": 1,
             "config": _config(num_gpu_blocks=11),
