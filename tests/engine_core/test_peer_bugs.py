@@ -38,11 +38,11 @@ from mini_vllm.sampling_params import SamplingParams, SamplingType
 THREADS: dict[str, tuple[str, tuple[str, ...]]] = {
     "nano-vllm #17": (
         "a bias that was no parameter was never loaded",
-        ("test_peer_bugs_on_the_model.py::test_nano_vllm_17",),
+        ("test_peer_bugs_on_the_model.py::test_nano_vllm_17_a_bias_is_loaded",),
     ),
     "nano-vllm #62": (
         "no GPU of the right kind, no flash-attn, so not even an import",
-        ("test_peer_bugs_on_the_model.py::test_nano_vllm_62",),
+        ("test_peer_bugs_on_the_model.py::test_nano_vllm_62_no_accelerator_library_is_needed",),
     ),
     "nano-vllm #73": (
         "prompts first: an answer under way got nothing while prompts kept coming",
@@ -50,7 +50,7 @@ THREADS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "nano-vllm #97": (
         "a model id instead of a path: nothing was loaded, and garbage was printed",
-        ("test_peer_bugs_on_the_model.py::test_nano_vllm_97",),
+        ("test_peer_bugs_on_the_model.py::test_nano_vllm_97_what_is_no_checkpoint_is_an_error",),
     ),
     "nano-vllm #144": (
         "a prompt wholly in the cache: a query of length zero",
@@ -62,7 +62,7 @@ THREADS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "nano-vllm #170": (
         "in fp32 a norm worked in place and overwrote the residual: every answer wrong",
-        ("test_peer_bugs_on_the_model.py::test_nano_vllm_170",),
+        ("test_peer_bugs_on_the_model.py::test_nano_vllm_170_fp32_is_as_right_as_any_type",),
     ),
     "nano-vllm #199": (
         "as #144, met again",
@@ -90,7 +90,9 @@ THREADS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "nano-vllm PR #260": (
         "top-p dropped the token that crosses the line",
-        ("test_peer_bugs_on_the_model.py::test_nano_vllm_260",),
+        (
+            "test_peer_bugs_on_the_model.py::test_nano_vllm_260_the_token_that_crosses_the_line_is_kept",
+        ),
     ),
     "nano-vllm #274": (
         "one request outgrew the pool: an assertion in the middle of a run",
@@ -118,7 +120,7 @@ THREADS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "mini-sglang #68": (
         "a number outgrew its type, or its table",
-        ("test_peer_bugs_on_the_model.py::test_mini_sglang_68",),
+        ("test_peer_bugs_on_the_model.py::test_mini_sglang_68_numbers_and_tables_are_wide_enough",),
     ),
     "mini-sglang #80": (
         "pages of more than one token, and eviction among them",
@@ -126,11 +128,11 @@ THREADS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "mini-sglang #88": (
         "the sampler had no seed",
-        ("test_peer_bugs_on_the_model.py::test_mini_sglang_88",),
+        ("test_peer_bugs_on_the_model.py::test_mini_sglang_88_a_seed_decides",),
     ),
     "mini-sglang #98": (
         "scores of the wrong shape as soon as two requests shared a batch",
-        ("test_peer_bugs_on_the_model.py::test_mini_sglang_98",),
+        ("test_peer_bugs_on_the_model.py::test_mini_sglang_98_a_row_of_scores_for_each_request",),
     ),
     "mini-sglang #103": (
         "a race between a prompt's chunk and a neighbour's end",
@@ -154,15 +156,19 @@ THREADS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "gpt-fast #69": (
         "prompts of different lengths could not share a batch",
-        ("test_peer_bugs_on_the_model.py::test_gpt_fast_69",),
+        (
+            "test_peer_bugs_on_the_model.py::test_gpt_fast_69_prompts_of_different_lengths_share_a_batch",
+        ),
     ),
     "gpt-fast #209": (
         "batching changed the shape of the scores, and speculation broke for every model",
-        ("test_peer_bugs_on_the_model.py::test_gpt_fast_209",),
+        (
+            "test_peer_bugs_on_the_model.py::test_gpt_fast_209_scores_have_two_axes_for_one_and_for_many",
+        ),
     ),
     "tiny-vllm #4": (
         "rotary pairs were neighbours instead of halves: fluent, and wrong",
-        ("test_peer_bugs_on_the_model.py::test_tiny_vllm_4",),
+        ("test_peer_bugs_on_the_model.py::test_tiny_vllm_4_pairs_are_halves",),
     ),
     "vLLM at the pin": (
         "`min_tokens` beyond the model's limit schedules zero tokens for ever",
@@ -786,8 +792,8 @@ def test_the_table_names_tests_that_exist_and_each_has_a_mutant() -> None:
             if file not in known:
                 known[file] = _functions_and_mutants(folder / file)
             functions, mutants = known[file]
-            assert any(f.startswith(name) for f in functions), f"{test} does not exist"
-            assert any(m.startswith(name) for m in mutants), f"{test} was never seen to fail"
+            assert name in functions, f"{test} does not exist"
+            assert name in mutants, f"{test} was never seen to fail"
 
 
 def test_each_test_of_a_thread_is_in_the_table() -> None:

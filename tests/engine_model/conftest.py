@@ -199,6 +199,13 @@ def tools():
 def pytest_terminal_summary(terminalreporter):
     if _PARITY.total:
         terminalreporter.write_line(_PARITY.summary())
+        sweep = load("parity_sweep").RECORD
+        if sweep["cases"]:
+            last = sweep["first_seed"] + sweep["cases"] - 1
+            terminalreporter.write_line(
+                f"random engines: seeds {sweep['first_seed']} to {last}, "
+                f"{sweep['kept_seeds']} kept ones before them"
+            )
         for line in _PARITY.near_ties:
             terminalreporter.write_line("  " + line)
 
