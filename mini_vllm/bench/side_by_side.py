@@ -31,7 +31,7 @@ from mini_vllm.bench.environment import describe_environment
 from mini_vllm.bench.rivals import find_vllm
 
 WHAT = (
-    "Work of this engine, of vLLM 0.22.1 (eager and compiled) and of transformers, "
+    "Work of this engine, of vLLM (eager and compiled) and of transformers, "
     "on the same checkpoint and prompts, interleaved over fresh processes."
 )
 
@@ -69,15 +69,25 @@ def measure(setting: Setting, names: Sequence[str], keep: Callable[[list[dict]],
     return well
 
 
+class RecordError(ValueError):
+    """A file that cannot be continued: its rows are of another device."""
+
+
 class Record:
-    """The measurement's file: made or continued, and written after every work."""
+    r"""The measurement's file: made or continued, and written after every work.
+
+    Raises {py:class}`RecordError` for a file with rows of another device.
+    """
 
     def __init__(self, path: Path, setting: Setting, command: str, device: str) -> None:
         self.path, self.setting, self.command, self.device = path, setting, command, device
+        self.vllm_versions = _vllm_versions(setting)
         self.rows: dict[str, Any] = {}
         if path.is_file():
             old = json.loads(path.read_text(encoding="utf-8"))
             self.rows = {row["id"]: row for row in old["values"]["rows"]}
+        if others := {row["device"] for row in self.rows.values()} - {device}:
+            raise RecordError(f"{path.name} has rows of {', '.join(sorted(others))}, not {device}")
 
     def keep(self, found: Sequence[dict[str, Any]]) -> None:
         """Take in rows, in place of those of the same name, and write the file."""
@@ -94,7 +104,7 @@ class Record:
             self.rows[row["id"]] = {**row, **stamp}
         versions = {"python": environment["python"]}
         versions |= {name: v for name, v in environment["packages"].items() if v}
-        versions |= _vllm_version(self.setting)
+        versions |= self.vllm_versions
         document = {
             "what": WHAT,
             "command": self.command,
@@ -170,8 +180,10 @@ def _place(row: dict[str, Any]) -> int:
     return next((i for i, prefix in enumerate(order) if row["id"].startswith(prefix)), len(order))
 
 
-def _vllm_version(setting: Setting) -> dict[str, str]:
-    return {"vllm": "0.22.1"} if setting.vllm_python else {}
+def _vllm_versions(setting: Setting) -> dict[str, str]:
+    if setting.vllm_python is None:
+        return {}
+    return setting.call("versions", {}, python=setting.vllm_python)
 
 
 def _rounded(value: Any) -> Any:
@@ -219,7 +231,11 @@ def main(args: Any) -> int:
             print(f"bench: no CUDA device on this machine; not run: {', '.join(args.rows)}")
             return 3
         out = args.out or Path(temporary) / "side-by-side.json"
-        record = Record(out, setting, command, device)
+        try:
+            record = Record(out, setting, command, device)
+        except RecordError as error:
+            print(f"bench: {error}")
+            return 2
         well = measure(setting, args.rows, record.keep)
     print()
     print(table(sorted(record.rows.values(), key=_place)))

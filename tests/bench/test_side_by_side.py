@@ -56,6 +56,7 @@ class Calls:
             "gap": {"gap": self.gap},
             "first-token": {"spawned_s": self.wall.get(engine)},
             "device": {"cuda": None},
+            "versions": {"vllm": "9.9"},
         }[task]
 
 
@@ -183,6 +184,13 @@ class TestRecord:
             "single-float32",
         ]
         assert "token_ids" not in file.read_text()
+
+    def test_rows_of_another_device_are_not_mixed_in(self, checkpoint, tmp_path):
+        there, record, file = self.kept(checkpoint, tmp_path)
+        record.keep(rows.start(there))
+        assert json.loads(file.read_text())["versions"]["vllm"] == "9.9"
+        with pytest.raises(side_by_side.RecordError, match="has rows of cpu, not a GPU"):
+            side_by_side.Record(file, there, "command", "a GPU")
 
     def test_rows_of_an_earlier_run_stay(self, checkpoint, tmp_path):
         there, record, file = self.kept(checkpoint, tmp_path)
