@@ -108,6 +108,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("vllm:prefix_cache_hits", Counter, "Tokens found in the prefix cache."),
     Family("vllm:num_preemptions", Counter, "Preemptions."),
     Family("vllm:prompt_tokens", Counter, "Prompt tokens of requests that drew a first token."),
+    Family("vllm:prompt_tokens_cached", Counter, "Of those, tokens that a cache held."),
     Family("vllm:generation_tokens", Counter, "Tokens drawn."),
     Family(
         "vllm:request_success",
@@ -224,6 +225,7 @@ class PrometheusStatLogger:
         if iteration_stats is not None:
             self._add("num_preemptions", iteration_stats.num_preempted_reqs)
             self._add("prompt_tokens", iteration_stats.num_prompt_tokens)
+            self._add("prompt_tokens_cached", iteration_stats.num_cached_tokens)
             self._add("generation_tokens", iteration_stats.num_generation_tokens)
             tokens = iteration_stats.num_prompt_tokens + iteration_stats.num_generation_tokens
             self._observe("iteration_tokens_total", [tokens])

@@ -11,7 +11,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mini_vllm.core.request import FinishReason
+from mini_vllm.engine.llm_engine import LLMEngine
 from mini_vllm.observe.metrics import FAMILIES, PrometheusStatLogger, build_1_2_5_buckets
+from mini_vllm.observe.probe import Probe
+from mini_vllm.sampling_params import SamplingParams
 from upstream_anchors.pin import PROJECT_ROOT
 
 LOGGERS = PROJECT_ROOT / "upstream" / "vllm" / "v1" / "metrics" / "loggers.py"
@@ -59,6 +62,7 @@ def finished(reason=FinishReason.STOP, **changes):
 def iteration_stats(**changes):
     base = {
         "num_prompt_tokens": 20,
+        "num_cached_tokens": 16,
         "num_generation_tokens": 5,
         "time_to_first_tokens_iter": [0.003],
         "inter_token_latencies_iter": [0.02, 0.03, 99.0],
@@ -82,6 +86,7 @@ def test_gauges_are_set_and_counters_add_up(registry, logger) -> None:
     assert value(registry, "vllm:prefix_cache_hits_total") == 8
     assert value(registry, "vllm:num_preemptions_total") == 2
     assert value(registry, "vllm:prompt_tokens_total") == 40
+    assert value(registry, "vllm:prompt_tokens_cached_total") == 32
     assert value(registry, "vllm:generation_tokens_total") == 10
     assert value(registry, "vllm:iteration_tokens_total_sum") == 50
 
@@ -166,6 +171,41 @@ def test_buckets_stop_at_the_limit() -> None:
         build_1_2_5_buckets(0)
 
 
+def test_a_real_engine_tells_all_of_it(registry, logger) -> None:
+    """Every figure that can be counted by hand, over a run with preemptions and a hit."""
+    engine = LLMEngine.from_scripted(
+        default=lambda place: 100 + place,
+        block_size=2,
+        num_gpu_blocks=14,
+        max_num_batched_tokens=8,
+        max_num_seqs=3,
+        scheduler_reserve_full_isl=False,
+    )
+    engine.stat_loggers.append(logger)
+    prompts = {"a": 3, "b": 6, "c": 5, "d": 2}
+    with Probe(engine) as probe:
+        for name, count in prompts.items():
+            prompt = {"prompt_token_ids": [ord(name) * 10 + i for i in range(count)]}
+            engine.add_request(name, prompt, SamplingParams(max_tokens=8))
+        while engine.has_unfinished_requests():
+            engine.step()
+    preempted = sum(len(record.preempted_req_ids) for record in probe.records)
+    assert preempted > 0
+    assert value(registry, "vllm:num_preemptions_total") == preempted
+    assert value(registry, "vllm:prompt_tokens_total") == sum(prompts.values())
+    assert value(registry, "vllm:generation_tokens_total") == 4 * 8
+    assert value(registry, "vllm:time_to_first_token_seconds_count") == 4
+    assert value(registry, "vllm:inter_token_latency_seconds_count") == 4 * 7
+    assert value(registry, "vllm:request_success_total", finished_reason="length") == 4
+    assert value(registry, "vllm:num_requests_running") == 0
+    assert value(registry, "vllm:kv_cache_usage_perc") == 0
+    parts = ("queue", "prefill", "decode")
+    inside = sum(value(registry, f"vllm:request_{part}_time_seconds_sum") for part in parts)
+    queued = value(registry, "vllm:request_queue_time_seconds_sum")
+    running = value(registry, "vllm:request_inference_time_seconds_sum")
+    assert inside == pytest.approx(queued + running)
+
+
 class Pinned(ast.NodeVisitor):
     """Reads kind, buckets and labels of each family out of the pinned constructor."""
 
@@ -243,7 +283,6 @@ def test_what_is_left_out_is_known(pinned) -> None:
         "vllm:mm_cache_queries",
         "vllm:mm_cache_hits",
         "vllm:prompt_tokens_by_source",
-        "vllm:prompt_tokens_cached",
         "vllm:request_max_num_generation_tokens",
         "vllm:request_params_n",
         "vllm:kv_block_lifetime_seconds",
