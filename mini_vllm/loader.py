@@ -48,6 +48,7 @@ from mini_vllm.layers.linear import Linear
 from mini_vllm.layers.weight_slot import check_cover, named_slots
 from mini_vllm.models.decoder import DecoderForCausalLM
 from mini_vllm.models.decoder_config import DecoderConfig
+from mini_vllm.platforms import prefer_big_pages
 
 #: What is fetched from a hub: weights, configs and tokenizers, never code and never pickles.
 HUB_PATTERNS = (
@@ -205,6 +206,8 @@ def load_model(
     """
     with device, default_dtype(dtype):
         model = DecoderForCausalLM(config, max_position, backend, kernels)
+    for parameter in model.parameters():
+        prefer_big_pages(parameter)
     load_weights(model, directory)
     for module in model.modules():
         if isinstance(module, (Linear, OutputHead)):
