@@ -28,7 +28,7 @@ from mini_vllm.bench.workload import Workload
 
 BOOK_WORKLOAD = Workload()
 SINGLE = {"prompt_len": 128, "num_new_tokens": 128}
-QWEN_WORKLOAD = Workload(num_prompts=16, min_len=128, max_len=128, num_new_tokens=48)
+QWEN_WORKLOAD = Workload(num_prompts=16, min_len=128, max_len=128, num_new_tokens=32)
 TRANSFORMERS_BATCHES = (1, 8, 16, 64)
 
 
