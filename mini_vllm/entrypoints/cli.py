@@ -14,7 +14,7 @@ READY http://127.0.0.1:8000
 ```
 
 The same engine, in a process of its own, behind HTTP; any client of OpenAI's API can talk to it.
-What the server takes and gives is on [a page of its own](project:/book/reference/serving.md).
+What the server takes and gives is on {doc}`a page of its own </book/reference/serving>`.
 
 ```console
 $ mini_vllm bench --help

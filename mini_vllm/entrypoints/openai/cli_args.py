@@ -25,6 +25,7 @@ from mini_vllm.errors import ConfigError
 #: What each flag of the engine does; one that is missing here shows its name only.
 ENGINE_HELP = {
     "tokenizer": "directory of the tokenizer, if it is not the model's",
+    "skip_tokenizer_init": "load none: prompts and answers are token ids",
     "dtype": "auto, float32, bfloat16 or float16",
     "max_model_len": "most tokens of a prompt and its answer",
     "max_logprobs": "most alternatives that a request may ask for",
@@ -37,6 +38,7 @@ ENGINE_HELP = {
     "max_num_batched_tokens": "most tokens in a step",
     "enable_chunked_prefill": "let a prompt be read in pieces",
     "long_prefill_token_threshold": "most tokens of one prompt in a step; 0: no such limit",
+    "scheduler_reserve_full_isl": "admit a prompt only if the cache has room for all of it",
     "scheduling_policy": "fcfs or priority",
     "device": "auto, cpu or cuda",
     "attention_backend": "auto, or the name of one",
