@@ -77,9 +77,10 @@ def prefetch(typing_context, address):
             [pointer],
             fnty=ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32]),
         )
-        # arguments: read (0), keep in all cache levels (3), data rather than code (1)
+        # arguments: read (0), into the second-level cache (2), since the first is small and taken
+        # by the page at hand; data rather than code (1)
         address_ = builder.inttoptr(arguments[0], pointer)
-        builder.call(function, [address_, i32(0), i32(3), i32(1)])
+        builder.call(function, [address_, i32(0), i32(2), i32(1)])
         return context.get_dummy_value()
 
     return types.void(types.intp), generate
