@@ -40,8 +40,9 @@ class Admission:
     def admit(self, places: int) -> Iterator[None]:
         r"""Hold `places` for as long as the block runs.
 
-        Raises {py:class}`.errors.ApiError`: 503 while draining, 429 when there are not enough
-        places now; and {py:class}`~mini_vllm.errors.RequestError` when there never will be.
+        Raises {py:class}`~mini_vllm.entrypoints.openai.errors.ApiError`: 503 while draining, 429
+        when there are not enough places now; and
+        {py:class}`~mini_vllm.errors.RequestError` when there never will be.
         """
         if self.draining:
             raise shutting_down()

@@ -9,8 +9,8 @@ before the first of them; what goes wrong below is raised, and takes its shape i
 {py:mod}`~mini_vllm.entrypoints.openai.errors`.
 
 The OpenAPI document at `/openapi.json` is part of the interface: a test generates requests from it,
-thousands in a full run, and holds every answer against what it says. There is no page that shows it
-(`/docs`), since that would load its scripts from somebody else's server.
+right ones and wrong ones, and holds every answer against what it says. There is no page that shows
+it (`/docs`), since that would load its scripts from somebody else's server.
 
 Upstream: {up}`vllm/entrypoints/openai/api_server.py#build_app`.
 """

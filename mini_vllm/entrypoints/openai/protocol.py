@@ -65,8 +65,10 @@ class RepetitionDetection(StrictModel):
 
 
 class GenerationRequest(StrictModel):
-    r"""What both generating routes take; see {py:data}`.parameters.PARAMETERS`.
+    r"""What both generating routes take.
 
+    What each parameter is for stands in
+    {py:data}`~mini_vllm.entrypoints.openai.parameters.PARAMETERS`.
     A subclass sets `route`, and so learns which further parameters are let through while they ask
     for nothing.
     """
