@@ -28,7 +28,7 @@ from mini_vllm.bench import rows, step_rows
 from mini_vllm.bench.child import ChildError
 from mini_vllm.bench.contest import ENGINES, Setting
 from mini_vllm.bench.environment import describe_environment
-from mini_vllm.bench.rivals import find_vllm
+from mini_vllm.bench.rivals import RivalError, find_vllm
 
 WHAT = (
     "Work of this engine, of vLLM (eager and compiled) and of transformers, "
@@ -213,6 +213,11 @@ def main(args: Any) -> int:
     if args.out and args.repeats < 3:
         print(f"bench: a measurement is the median of 3 runs or more, not of {args.repeats}")
         return 2
+    try:
+        vllm_python = find_vllm(args.vllm_python)
+    except RivalError as error:
+        print(f"bench: {error}")
+        return 2
     command = f"python -m mini_vllm.bench side-by-side --repeats {args.repeats}"
     command += f" --device {args.device}" if args.device != "cpu" else ""
     with tempfile.TemporaryDirectory() as temporary:
@@ -222,7 +227,7 @@ def main(args: Any) -> int:
             repeats=args.repeats,
             threads=args.threads,
             device=args.device,
-            vllm_python=find_vllm(args.vllm_python),
+            vllm_python=vllm_python,
             engines=tuple(args.engines or ENGINES),
             tell=lambda line: print(line, flush=True),
         )

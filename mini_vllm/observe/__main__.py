@@ -71,11 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MiniVllmError, ValueError) as error:
         print(f"observe: {error}", file=sys.stderr)
         return 1
-    print(probe.trace.table())
+    # The files first: whoever reads the table may stop before its end.
     if args.trace:
         write_perfetto(probe.records, args.trace)
     if args.json:
         write_trace(probe.records, args.json)
+    print(probe.trace.table())
     return 0
 
 

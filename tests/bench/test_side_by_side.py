@@ -257,6 +257,10 @@ class TestCommand:
         out = capsys.readouterr().out
         assert out.strip() == "bench: no CUDA device on this machine; not run: start"
 
+    def test_an_interpreter_that_is_not_there(self, checkpoint, capsys):
+        assert main(["side-by-side", checkpoint, "--vllm-python", "/no/python"]) == 2
+        assert "no interpreter '/no/python'" in capsys.readouterr().out
+
     def test_two_runs_are_no_measurement(self, checkpoint, capsys, tmp_path):
         words = ["side-by-side", checkpoint, "--repeats", "2", "--out", str(tmp_path / "x.json")]
         assert main(words) == 2
