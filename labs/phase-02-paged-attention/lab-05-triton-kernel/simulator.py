@@ -1,0 +1,170 @@
+r"""A kernel language in two hundred lines: enough of Triton to write this lab's kernels in NumPy.
+
+Same names, same meaning, for the part that the lab uses; a kernel that runs here runs unchanged in
+Triton. It is stricter where Triton would be silent: an address outside of an array is an error and
+not a crash, a masked load without `other` gives `NaN`, and two stores into one place by different
+programs are an error, since on a device either may win.
+
+Programs run one after the other. What they would do at the same time, and how fast, cannot be
+learned here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+class KernelError(IndexError):
+    r"""A kernel did what would crash, hang or corrupt memory on a device."""
+
+
+class Pointer:
+    r"""An array seen as memory, and one or many places in it."""
+
+    __array_ufunc__ = None  # so that `offsets + pointer` comes here
+
+    def __init__(self, name: str, memory: np.ndarray, places: Any = 0) -> None:
+        self.name, self.memory, self.places = name, memory, places
+
+    def __add__(self, offset: Any) -> Pointer:
+        if np.asarray(offset).dtype.kind not in "iu":
+            raise KernelError(f"{self.name}: {offset!r} is no whole number of elements")
+        return Pointer(self.name, self.memory, self.places + offset)
+
+    __radd__ = __add__
+
+    def at(self, mask: Any) -> tuple[np.ndarray, np.ndarray]:
+        r"""Places and mask in one shape; an address that is used must be inside."""
+        places, wanted = np.broadcast_arrays(self.places, True if mask is None else mask)
+        if wanted.shape != np.shape(self.places):
+            raise KernelError(f"{self.name}: a mask of {wanted.shape} for {np.shape(self.places)}")
+        outside = wanted & ((places < 0) | (places >= self.memory.size))
+        if outside.any():
+            first = places[outside].flat[0]
+            raise KernelError(f"{self.name}[{first}] of {self.memory.size} elements was asked for")
+        return places, wanted.astype(bool)
+
+
+class Running:
+    r"""What the programs of one launch share: who runs, what was read, who wrote where."""
+
+    def __init__(self) -> None:
+        self.program: tuple[int, ...] = ()
+        self.loaded: Counter[str] = Counter()
+        self.written: dict[tuple[str, int], tuple[int, ...]] = {}
+
+
+_running: list[Running] = []
+
+
+def _now() -> Running:
+    if not _running:
+        raise KernelError("this works inside a kernel only")
+    return _running[-1]
+
+
+class Kernel:
+    r"""A function of the kernel language. `kernel[grid](…)` launches it; kernels call it plainly.
+
+    `kernel.loaded` says, after a launch, how many elements of each array were read.
+    """
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+        self.loaded: Counter[str] = Counter()
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        _now()
+        return self.fn(*arguments, **named)
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        def launch(*arguments: Any, **named: Any) -> None:
+            names = self.fn.__code__.co_varnames
+            given = dict(zip(names, arguments)) | named
+            for name, value in given.items():
+                if isinstance(value, np.ndarray):
+                    if not value.flags.c_contiguous:
+                        raise KernelError(f"{name} is not contiguous")
+                    given[name] = Pointer(name, value.reshape(-1))
+            running = Running()
+            _running.append(running)
+            try:
+                for program in np.ndindex(*grid):
+                    running.program = program
+                    self.fn(**given)
+            finally:
+                _running.pop()
+            self.loaded = running.loaded
+
+        return launch
+
+
+jit = Kernel
+
+
+class tl:
+    r"""The names that a kernel uses: Triton's `triton.language`, as far as this lab needs it."""
+
+    constexpr = object
+    float32 = np.float32
+    where = staticmethod(np.where)
+    exp = staticmethod(np.exp)
+    maximum = staticmethod(np.maximum)
+
+    @staticmethod
+    def program_id(axis: int) -> int:
+        r"""Which program of the grid this is, along an axis."""
+        return _now().program[axis]
+
+    @staticmethod
+    def arange(start: int, end: int) -> np.ndarray:
+        r"""Whole numbers; how many must be a power of two."""
+        count = end - start
+        if count < 1 or count & (count - 1):
+            raise KernelError(f"arange({start}, {end}): {count} is not a power of two")
+        return np.arange(start, end)
+
+    @staticmethod
+    def load(pointer: Pointer, mask: Any = None, other: Any = None) -> Any:
+        r"""What stands at the places; where the mask is false, `other`."""
+        places, wanted = pointer.at(mask)
+        garbage = np.nan if pointer.memory.dtype.kind == "f" else -(10**9)
+        found = np.full(places.shape, garbage if other is None else other, pointer.memory.dtype)
+        found[wanted] = pointer.memory[places[wanted]]
+        _now().loaded[pointer.name] += int(wanted.sum())
+        return found if places.shape else found[()]
+
+    @staticmethod
+    def store(pointer: Pointer, value: Any, mask: Any = None) -> None:
+        r"""Put the value at the places where the mask is true."""
+        places, wanted = pointer.at(mask)
+        running = _now()
+        for place in places[wanted].flat:
+            owner = running.written.setdefault((pointer.name, int(place)), running.program)
+            if owner != running.program:
+                raise KernelError(f"{pointer.name}[{place}] is written by two programs")
+        pointer.memory[places[wanted]] = np.broadcast_to(value, places.shape)[wanted]
+
+    @staticmethod
+    def zeros(shape: Any, dtype: Any) -> np.ndarray:
+        r"""Zeros of a shape, which is a list or tuple."""
+        return np.zeros(shape, dtype)
+
+    @staticmethod
+    def full(shape: Any, value: float, dtype: Any) -> np.ndarray:
+        r"""One value, as often as the shape says."""
+        return np.full(shape, value, dtype)
+
+    @staticmethod
+    def sum(tile: np.ndarray, axis: int) -> np.ndarray:
+        r"""Sums along an axis."""
+        return tile.sum(axis=axis)
+
+    @staticmethod
+    def max(tile: np.ndarray, axis: int) -> np.ndarray:
+        r"""The largest along an axis."""
+        return tile.max(axis=axis)
