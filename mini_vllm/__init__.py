@@ -31,6 +31,7 @@ import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from mini_vllm.engine.async_llm import AsyncLLM
     from mini_vllm.engine.llm_engine import LLMEngine
     from mini_vllm.entrypoints.llm import LLM
     from mini_vllm.outputs import CompletionOutput, RequestOutput
@@ -60,6 +61,7 @@ FLOORS: tuple[Floor, ...] = (
 # Names that a script imports from the top. They load on first use: `import mini_vllm` must not
 # climb the stairs, or importing floor 0 would load floor 5.
 _HOMES = {
+    "AsyncLLM": "mini_vllm.engine.async_llm",
     "LLM": "mini_vllm.entrypoints.llm",
     "LLMEngine": "mini_vllm.engine.llm_engine",
     "SamplingParams": "mini_vllm.sampling_params",
@@ -70,6 +72,7 @@ _HOMES = {
 __all__ = [
     "FLOORS",
     "LLM",
+    "AsyncLLM",
     "CompletionOutput",
     "Floor",
     "LLMEngine",

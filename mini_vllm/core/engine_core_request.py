@@ -1,8 +1,9 @@
 r"""The message that carries a request into the engine.
 
-In vLLM this message crosses a process: the front-end tokenizes in one, the core schedules in
-another, so it holds plain values and no behaviour. Here both sit in one process, and the message
-still exists, because the border is where checking ends: whatever arrives in it is valid.
+It holds plain values and no behaviour, so that it may cross a process: a server tokenizes in one
+and schedules in another ({py:mod}`mini_vllm.engine.core_proc`). A script has both in one process,
+and the message exists there too, because the border is where checking ends: whatever arrives in it
+is valid.
 
 It lives on floor 1, one below where upstream keeps it
 ({up}`vllm/v1/engine/__init__.py#EngineCoreRequest`), since the scheduler's

@@ -20,7 +20,9 @@ In vLLM the border is a process border, by default even for a script
 ({up}`vllm/v1/engine/core_client.py#EngineCoreClient.make_client`,
 {up}`env:VLLM_ENABLE_V1_MULTIPROCESSING`), so that tokenizing for one request does not hold up the
 step of the others. The names of the parts are the same on both sides of it:
-{up}`vllm/v1/engine/llm_engine.py#LLMEngine`.
+{up}`vllm/v1/engine/llm_engine.py#LLMEngine`. Here a script has all of it in one process, where a
+probe can be held against every part, and a server has the border:
+{py:class}`~mini_vllm.engine.async_llm.AsyncLLM`.
 """
 
 from __future__ import annotations
