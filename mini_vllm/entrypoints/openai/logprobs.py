@@ -74,7 +74,7 @@ class LogprobsFormatter:
                     top_logprobs=[self._record(*item) for item in ranked[: self.num_top]],
                 )
             )
-        return ChatLogprobs(content=content, refusal=None)
+        return ChatLogprobs(content=content)
 
     def _record(self, token_id: int, logprob: Logprob) -> TopLogprob:
         text = self._text(token_id, logprob)

@@ -125,7 +125,6 @@ class ChatLogprobs(BaseModel):
     """The tokens of an answer, or of a delta."""
 
     content: list[TokenLogprob] | None = None
-    refusal: None = None
 
 
 class AssistantMessage(BaseModel):
