@@ -1,6 +1,7 @@
 """The cost of a step, this engine's scheduler and the pinned one in turns.
 
     python tests/engine_core/pinned_scheduler/bench_step.py --json FILE
+    python tests/engine_core/pinned_scheduler/bench_step.py keep FILE
 
 The rules are those of `mini_vllm.bench.scheduler_step`; this adds the other side.
 """
@@ -9,6 +10,7 @@ The rules are those of `mini_vllm.bench.scheduler_step`; this adds the other sid
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,5 +58,23 @@ class PinnedDriver:
         return self.adapter.result(req_ids, [[scheduler_step.TOKEN] for _ in req_ids])
 
 
+def keep(file: Path) -> None:
+    """Commit a record of `--json` to the book, as `{measurement} scheduler-step`."""
+    from book.measurements import record
+
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    record(
+        "scheduler-step",
+        what="One step of the scheduler and the KV cache manager without a model, this engine's "
+        "and vLLM 0.22.1's in turns in one process; each step is a run.",
+        command="nox -s differential -- bench",
+        values={"rows": rows},
+        runs=min(row["mini_vllm"]["num_steps"] for row in rows),
+    )
+
+
 if __name__ == "__main__":
-    raise SystemExit(scheduler_step.main(others=[PinnedDriver()]))
+    if sys.argv[1:2] == ["keep"]:
+        keep(Path(sys.argv[2]))
+    else:
+        raise SystemExit(scheduler_step.main(others=[PinnedDriver()]))

@@ -112,3 +112,23 @@ def test_nothing_of_ours_enters_the_second_waiting_queue(pinned) -> None:
     seen = [record["skipped after schedule"] for record in records if "scheduled" in record]
     assert len(seen) > 1000
     assert not any(seen)
+
+
+def test_a_pool_of_one_longest_request_passes_the_check_at_start(pinned) -> None:
+    """And holds one block fewer than that request needs: block 0 is never handed out."""
+    import torch
+    from vllm.v1.core.kv_cache_utils import check_enough_kv_cache_memory
+    from vllm.v1.kv_cache_interface import FullAttentionSpec
+
+    (defect,) = (defect for defect in DEFECTS if defect.id == "block-zero")
+    config = defect.workload["config"]
+    scheduler = pinned.scheduler(config)
+    spec = FullAttentionSpec(
+        block_size=config["block_size"], num_kv_heads=1, head_size=1, dtype=torch.float32
+    )
+    memory = config["num_gpu_blocks"] * spec.page_size_bytes
+    check_enough_kv_cache_memory(pinned.config, {"layer": spec}, memory)
+    with pytest.raises(ValueError, match="larger than the available KV cache"):
+        check_enough_kv_cache_memory(pinned.config, {"layer": spec}, memory - 1)
+    needed = -(-(config["max_model_len"] - 1) // config["block_size"])
+    assert scheduler.kv_cache_manager.block_pool.get_num_free_blocks() == needed - 1
