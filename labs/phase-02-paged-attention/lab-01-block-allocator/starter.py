@@ -34,7 +34,8 @@ class FreeQueue:
     r"""Free blocks, in the order in which they will be handed out; the head is next.
 
     A ring of links through the blocks themselves. The *sentinel* is no block of the pool: it stands
-    before the head and behind the tail, so that every block has two neighbours, always.
+    before the head and behind the tail, so that every block has two neighbours, always. `num_free`
+    is how many blocks stand in the ring, and every operation keeps it so.
 
     The hot-path rule: an operation on $k$ blocks reads and writes those $k$ and their neighbours.
     What it costs does not depend on how many blocks stand in the queue.
@@ -50,8 +51,8 @@ class FreeQueue:
     def popleft_n(self, n: int) -> list[Block]:
         r"""Take the `n` blocks at the head, in their order.
 
-        What is taken has both links `None` afterwards. Raises `ValueError` when fewer than `n`
-        blocks are there; then nothing has changed.
+        What is taken has both links `None` afterwards. When fewer than `n` blocks are there, a
+        `ValueError` names `n`, and nothing has changed.
         """
         # TODO task 1: take blocks from the head
         raise NotImplementedError("task 1: take blocks from the head")
@@ -59,7 +60,7 @@ class FreeQueue:
     def remove(self, block: Block) -> None:
         r"""Take `block` out, wherever it stands; its links are `None` afterwards.
 
-        Raises `ValueError` when it stands in no queue.
+        When it stands in no queue, a `ValueError` names its id, and nothing has changed.
         """
         # TODO task 2: take one out of the middle
         raise NotImplementedError("task 2: take one out of the middle")
@@ -102,7 +103,7 @@ class BlockPool:
     def get_new_blocks(self, n: int) -> list[Block]:
         r"""Hand out the `n` blocks that have been free for longest, each with one holder.
 
-        Raises `ValueError` when fewer are free.
+        When fewer are free, the queue raises its `ValueError`, and nothing has changed.
         """
         # TODO task 4: hand blocks out
         raise NotImplementedError("task 4: hand blocks out")

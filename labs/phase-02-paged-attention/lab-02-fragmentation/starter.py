@@ -70,7 +70,7 @@ class StaticMemory(Memory):
         r"""Give a request one whole free cell, any of them; `False` when there is none.
 
         Cells are whole: what is left of the memory behind the last one is nobody's. A request that
-        may become longer than a cell is refused with a `ValueError`.
+        may become longer than a cell is refused with a `ValueError` that names `max_len`.
         """
         # TODO task 1: give everyone the longest
         raise NotImplementedError("task 1: give everyone the longest")

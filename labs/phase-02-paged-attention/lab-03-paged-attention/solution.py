@@ -207,7 +207,7 @@ def attend_batch(
 
 def main() -> None:
     r"""Print where the tokens of a step go: two decodes, a chunk of a prompt, and padding."""
-    block_table = np.array([[7, 2, 5], [3, 9, 0], [4, 1, 0]])
+    block_table = np.array([[6, 2, 8], [3, 9, 0], [4, 1, 0]])
     rows = np.array([0, 1, 2, 2, 2, 2, -1, -1])
     positions = np.array([9, 4, 3, 4, 5, 6, 0, 0])
     slots = slot_mapping(block_table, rows, positions, block_size=4)
@@ -221,7 +221,7 @@ def main() -> None:
     draw = np.random.default_rng(0)
     caches = np.full((2, 10, 4, 2, 8), np.nan)
     query, keys, values = (draw.normal(size=(8, heads, 8)) for heads in (6, 2, 2))
-    caches[:, [7, 2, 5, 3, 4]] = draw.normal(size=(2, 5, 4, 2, 8))
+    caches[:, [6, 2, 8, 3, 4]] = draw.normal(size=(2, 5, 4, 2, 8))
     starts, lengths = np.array([0, 1, 2, 6]), np.array([10, 5, 7])
     read = attend_batch(query, keys, values, *caches, block_table, starts, lengths, 8**-0.5)
     whole = attend_blocks(query[0], *caches, block_table[0], 10, 8**-0.5)[0]

@@ -326,7 +326,11 @@ def given_parts(impl):
         keys, values = (c.reshape(-1, *c.shape[2:])[places] for c in (k_cache, v_cache))
         return dense(query, keys, values, scale)
 
-    impl.slot_mapping, impl.write_kv, impl.attend_chunk = slots, write, chunk
+    def one(query, *rest):
+        return chunk(query[None], *rest)[0]
+
+    impl.slot_mapping, impl.write_kv = slots, write
+    impl.attend_chunk, impl.attend_one = chunk, one
 
 
 def run_batch(impl, lengths, *, block_size=4, heads=(4, 2), size=3, padding=2, seed=0):

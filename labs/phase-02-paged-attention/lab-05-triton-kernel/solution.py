@@ -61,8 +61,9 @@ def load_tile(
 ):
     r"""One block of one head, `[BLOCK, SIZE]`, zero where there is nothing to read.
 
-    Only the first `count` tokens of the block are the request's, and only the first `size` numbers
-    of a row exist. Everything else must be zero, and must not be read: it may be `NaN`.
+    Only the first `count` tokens of the block are the request's (all of them, if `count` is larger
+    than the block), and only the first `size` numbers of a row exist. Everything else must be zero,
+    and must not be read: it may be `NaN`.
     """
     # lab: begin task 2 "load a tile of a block"
     tokens = tl.arange(0, BLOCK)[:, None]
@@ -111,6 +112,9 @@ def decode_kernel(
     SIZE: tl.constexpr,
 ):
     r"""What the last token of each request reads.
+
+    A key's score is `scale` times the sum over query times key; a query head reads the average of
+    the request's values, weighted by the softmax of their keys' scores.
 
     Program `(r, k)` computes, for request `r`, all `group` query heads that share head `k` of keys
     and values, and reads each of its keys and values once. It walks over the blocks of row `r` of
