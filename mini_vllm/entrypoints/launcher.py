@@ -95,7 +95,7 @@ async def serve_http(
 
     Does not shut the engine down.
     """
-    options = {"timeout_graceful_shutdown": int(LAST_BYTES), **uvicorn_options}
+    options = {"timeout_graceful_shutdown": int(LAST_BYTES), "ws": "none", **uvicorn_options}
     server = QuietServer(uvicorn.Config(app, lifespan="off", **options))
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
