@@ -37,6 +37,7 @@ from mini_vllm.core.engine_core_output import EngineCoreOutputs
 from mini_vllm.core.engine_core_request import EngineCoreRequest
 from mini_vllm.engine.core_messages import (
     ENCODING_ERRORS,
+    MAX_WAITING_MESSAGES,
     CoreReady,
     CoreSetup,
     EngineCoreReplyType,
@@ -71,6 +72,7 @@ class AsyncMPClient:
         self._input.setsockopt(zmq.SNDHWM, 0)
         self._input.bind(addresses.input_address)
         self._output = self._context.socket(zmq.PULL)
+        self._output.setsockopt(zmq.RCVHWM, MAX_WAITING_MESSAGES)
         self._output.bind(addresses.output_address)
         self._async_output: zmq.asyncio.Socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

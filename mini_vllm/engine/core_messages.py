@@ -39,6 +39,9 @@ from mini_vllm.config import EngineConfig
 from mini_vllm.core.engine_core_output import EngineCoreOutputs
 from mini_vllm.core.engine_core_request import EngineCoreRequest
 
+# How many messages may wait on either side before the core stops to let the front-end catch up.
+MAX_WAITING_MESSAGES = 256
+
 
 class EngineCoreRequestType(Enum):
     r"""What a message to the core is, as its first frame.

@@ -79,6 +79,7 @@ from mini_vllm.core.engine_core_output import EngineCoreOutputs, RequestRefusal,
 from mini_vllm.core.request import Request
 from mini_vllm.engine.core import EngineCore
 from mini_vllm.engine.core_messages import (
+    MAX_WAITING_MESSAGES,
     CoreReady,
     CoreSetup,
     EngineCoreReplyType,
@@ -95,8 +96,6 @@ from mini_vllm.engine.scripted_model_runner import ScriptedModelRunner
 from mini_vllm.errors import RequestError
 from mini_vllm.invariants import check
 
-# How many messages may wait in the socket before the core stops to let the front-end catch up.
-MAX_WAITING_MESSAGES = 256
 # How long the last words may take to leave, in milliseconds.
 LINGER_MS = 4000
 

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 import zmq
 
+from mini_vllm.core.engine_core_request import EngineCoreRequest
 from mini_vllm.core.request import Request
 from mini_vllm.engine.async_llm import AsyncLLM
 from mini_vllm.engine.core_messages import (
     CoreSetup,
     EngineCoreRequestType,
     ScriptedModel,
+    decode_outputs,
     encode,
 )
 from mini_vllm.engine.core_proc import EngineCoreProc
@@ -248,6 +250,37 @@ def test_messages_that_nobody_should_send_kill_nothing(start, run) -> None:
         return length
 
     assert run(main()) == 900
+
+
+def test_a_front_end_that_does_not_read_stops_the_core(start) -> None:
+    """Not the memory: what is under way between the two is bounded, and nothing is lost."""
+    length = 8_000
+    llm = start(
+        default=[5] * length,
+        check_invariants=False,
+        max_model_len=length + 9,
+        num_gpu_blocks=length,
+    )
+    request = EngineCoreRequest(
+        "a", [1], SamplingParams(max_tokens=length, ignore_eos=True), arrival_time=0.0
+    )
+    llm.client.add_request(request)
+    ticks, stuck = [0], 0
+    status = Path("/proc") / str(llm.client.core_process.pid) / "stat"
+    for _ in range(100):
+        time.sleep(0.1)
+        # The 14th field: processor time in user mode.
+        ticks.append(int(status.read_text().rsplit(")", 1)[1].split()[11]))
+        stuck = stuck + 1 if ticks[-1] == ticks[-2] else 0
+        if stuck == 5:
+            break
+    assert stuck == 5, "the core went on computing"
+    at_rest, num_tokens = ticks[-1], 0
+    while num_tokens < length and llm.client._output.poll(2000):
+        (news,) = decode_outputs(llm.client._output.recv_multipart()[1]).outputs
+        num_tokens += len(news.new_token_ids)
+    assert num_tokens == length
+    assert int(status.read_text().rsplit(")", 1)[1].split()[11]) > at_rest, "it had stopped early"
 
 
 def test_a_refusal_by_the_core_fails_that_stream_alone(start, run) -> None:
