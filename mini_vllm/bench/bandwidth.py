@@ -48,7 +48,7 @@ def bandwidth(mebibytes: int = 1024, passes: int = 5, threads: int = 1) -> dict[
     return {"bytes_per_s": max(rates.values()), **rates}
 
 
-def products(size: int = 1024, passes: int = 9, threads: int = 1) -> dict[str, float]:
+def products(size: int = 1024, passes: int = 40, threads: int = 1) -> dict[str, float]:
     """Operations a second of a square product in each type, the best pass."""
     import torch
 
