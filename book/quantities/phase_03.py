@@ -55,13 +55,13 @@ def steps_512() -> int:
     return first_token(_beside_hundred(), "long")
 
 
-@quantity("p03-chunk-budget-50ms", unit="token", source=TIMES)
+@quantity("p03-chunk-budget-50ms", unit="token", source=TIMES, phases=(3,))
 def chunk_budget_50ms() -> int:
     """The largest step that takes at most 50 ms."""
     return int(0.050 * h100_bf16_useful() / llama3_8b_flop_per_token())
 
 
-@quantity("p03-free-chunk", unit="token", source=TIMES)
+@quantity("p03-free-chunk", unit="token", source=TIMES, phases=(3,))
 def free_chunk() -> int:
     """Tokens whose arithmetic takes as long as reading the weights: they ride along."""
     return int(decode_step() * h100_bf16_useful() / llama3_8b_flop_per_token())
@@ -79,13 +79,13 @@ def prompt_30k_steps() -> int:
     return -(-30_000 // 2048)
 
 
-@quantity("p03-step-2048", unit="s", shown="ms", source=TIMES)
+@quantity("p03-step-2048", unit="s", shown="ms", source=TIMES, phases=(3,))
 def step_2048() -> float:
     """A full step of 2,048 tokens."""
     return prefill_seconds(2048)
 
 
-@quantity("p03-step-512", unit="s", shown="ms", source=TIMES)
+@quantity("p03-step-512", unit="s", shown="ms", source=TIMES, phases=(3,))
 def step_512() -> float:
     """A full step of 512 tokens."""
     return prefill_seconds(512)
@@ -186,7 +186,7 @@ def recompute_warm() -> int:
     return _comes_back()
 
 
-@quantity("p03-recompute-cold-ms", unit="s", shown="ms", source=TIMES)
+@quantity("p03-recompute-cold-ms", unit="s", shown="ms", source=TIMES, phases=(3,))
 def recompute_cold_ms() -> float:
     """Time of the first."""
     return prefill_seconds(2500)

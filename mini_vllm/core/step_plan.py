@@ -18,9 +18,9 @@ from mini_vllm.core.request import Request
 class StepPlan:
     r"""A step while it is being decided: the budget that is left, and who got what from it.
 
-    Lives for one call of {py:meth}`Scheduler.schedule`. `num_scheduled_tokens` is in the order in
-    which requests were reached. `new_blocks` holds what a running request was given beyond the
-    blocks it had.
+    Lives for one call of {py:meth}`~mini_vllm.core.scheduler.Scheduler.schedule`.
+    `num_scheduled_tokens` is in the order in which requests were reached. `new_blocks` holds what
+    a running request was given beyond the blocks it had.
     """
 
     __slots__ = (
