@@ -216,13 +216,30 @@ def test_nobody_sees_what_comes_after(impl, truth):
 
 
 class Watched(np.ndarray):
-    r"""A cache that notes how many numbers were read from it at once."""
+    r"""A cache that notes how many numbers are read at once; a view alone reads nothing."""
+
+    def __array_finalize__(self, source):
+        self.reads = getattr(source, "reads", None)
+
+    def noted(self, found):
+        plain = np.asarray(found)
+        self.reads.append(plain.size)
+        return plain
 
     def __getitem__(self, key):
         found = super().__getitem__(key)
-        if isinstance(self.base, np.ndarray) and self.shape == self.base.shape:
-            self.reads.append(np.size(found))
-        return np.asarray(found)
+        same = np.may_share_memory(np.asarray(found), np.asarray(self))
+        return found if same else self.noted(found)
+
+    def __array_function__(self, function, types, arguments, named):
+        if function is np.take:
+            return self.noted(np.take(np.asarray(self), *arguments[1:], **named))
+        plain = [self.noted(a) if isinstance(a, Watched) else a for a in arguments]
+        return function(*plain, **named)
+
+    def __array_ufunc__(self, function, method, *arguments, **named):
+        plain = [self.noted(a) if isinstance(a, Watched) else a for a in arguments]
+        return getattr(function, method)(*plain, **named)
 
 
 def watched(cache, reads):
