@@ -64,7 +64,8 @@ def test_a_picture_in_a_readme_is_what_the_solution_prints(lab, picture):
 @pytest.mark.parametrize("lab", CATALOGUE.labs, ids=lambda lab: lab.short)
 def test_a_readme_speaks_of_tests_and_names_that_exist(lab):
     readme = (lab.folder / "README.md").read_text(encoding="utf-8")
-    tests = (lab.folder / "test_lab.py").read_text(encoding="utf-8")
+    files = sorted(lab.folder.glob("test_*.py"))
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in files)
     for name in re.findall(r"`(test_\w+)`", readme):
         assert f"def {name}(" in tests, (
             f"{name} is in the README of {lab.name} and not in its tests"
