@@ -3,6 +3,12 @@ r"""`mini_vllm serve`: from flags to a server that runs.
 The order matters. The port is taken first, because that is the cheapest thing that can fail. Then
 the chat template, then the engine, which is the slow part; then the socket is opened.
 
+A server runs for weeks, so what grows must have a bound. Requests do (the queue), blocks do (the
+pool), bodies do (the edge). One that is easily overlooked is in the library below: oneDNN compiles
+a kernel per shape and keeps a thousand of them, and a batch that changes its size in every step
+makes a new shape in every step. The load test found it, as memory that rose for minutes;
+{py:data}`KERNEL_CACHES` is the bound.
+
 Whoever can reach the server can use it, and see what the metrics tell about others. So it listens
 on this machine alone unless told otherwise, and says so when it is told.
 """
@@ -13,6 +19,7 @@ import asyncio
 import hashlib
 import ipaddress
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,6 +37,8 @@ from mini_vllm.errors import ConfigError
 
 logger = logging.getLogger("mini_vllm.server")
 
+#: How many kernels oneDNN and its wrapper in torch keep, one for each shape of a product.
+KERNEL_CACHES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 #: Longest chat template that is read, in bytes: real ones have a few thousand.
 MAX_TEMPLATE_BYTES = 2**20
 
@@ -44,6 +53,9 @@ def run_server(engine_args: EngineArgs, server_args: ServerArgs) -> int:
     if not is_loopback(server_args.host):
         guard = "an API key guards it" if server_args.api_key else "nothing guards it: --api-key"
         logger.warning("%s can be reached from other machines; %s", server_args.host, guard)
+    for name, capacity in KERNEL_CACHES.items():
+        # For the engine's process, which inherits it and loads torch.
+        os.environ.setdefault(name, capacity)
     taken = bind(server_args.host, server_args.port)
     template = read_template(server_args.chat_template)
     try:
