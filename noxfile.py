@@ -26,7 +26,16 @@ ENVIRONMENTS = ROOT / ".nox"
 CONSTRAINTS = ROOT / "constraints" / "full.txt"
 EXTRAS = {"base": "", "full": "[engine,serve,book,dev]", "triton": "[engine,dev,triton]"}
 
-nox.options.sessions = ["base_install", "lint", "anchors", "tests", "labs", "mutants", "site"]
+nox.options.sessions = [
+    "base_install",
+    "lint",
+    "anchors",
+    "tests",
+    "differential_sample",
+    "labs",
+    "mutants",
+    "site",
+]
 nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = True
 
@@ -217,15 +226,71 @@ def vllm_cpu(session: nox.Session) -> None:
     if "--capture" in session.posargs:
         run(session, python, "-m", "vllm_cpu.capture", PYTHONPATH="labs")
     else:
-        where = session.posargs or ["tests/vllm_cpu", "tests/engine_core/pinned_scheduler"]
+        where = session.posargs or ["tests/vllm_cpu"]
         run(session, python, "-m", "pytest", "-q", "-m", "vllm_cpu", *where)
 
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """The engine beside transformers, token for token, over every combination of features."""
+    """The engine beside transformers, token for token: the full grid, and random engines.
+
+    Fresh seeds in each run; one that fails is printed and kept. Rewrites the record that the page
+    on parity prints.
+    """
     python = environment(session, "full")
-    run(session, python, "-m", "pytest", "-q", "-s", "tests/engine_model/test_parity.py")
+    folder = ROOT / "tests" / "engine_model"
+    names = ("parity", "parity_sweep", "config_json", "sampling_oracle")
+    files = [str(folder / f"test_{name}.py") for name in names]
+    settings = {
+        "PARITY_CASES": os.environ.get("PARITY_CASES", "300"),
+        "PARITY_SEED": "fresh",
+        "PARITY_RECORD": "book/reference/parity.json",
+    }
+    run(session, python, "-m", "pytest", "-q", "-s", *files, *session.posargs, **settings)
+
+
+PINNED_SCHEDULER = ROOT / "tests" / "engine_core" / "pinned_scheduler"
+
+
+def beside_the_pinned_scheduler(session: nox.Session) -> tuple[str, dict[str, str]]:
+    """A Python in which vLLM's scheduler can be imported from the pinned tree itself.
+
+    What that needs beside our own packages lies in a folder of its own.
+    """
+    python = environment(session, "full")
+    run(session, python, "-m", "upstream_anchors", "fetch")
+    packages = ENVIRONMENTS / "env-differential"
+    stamp, requirements = packages / "made-from", PINNED_SCHEDULER / "requirements.txt"
+    want = fingerprint(requirements, ENVIRONMENTS / "env-full" / "made-from")
+    if not (stamp.exists() and stamp.read_text() == want):
+        shutil.rmtree(packages, ignore_errors=True)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        wanted = ["--no-deps", "--target", str(packages), "-r", str(requirements)]
+        session.run(*pip, *wanted, external=True)
+        stamp.write_text(want)
+    return python, {"PYTHONPATH": str(packages)}
+
+
+@nox.session
+def differential(session: nox.Session) -> None:
+    """Our scheduler beside the pinned one, on fresh workloads. `-- bench`: what a step costs both."""
+    python, settings = beside_the_pinned_scheduler(session)
+    arguments = session.posargs or ["--record"]
+    script = "differential.py"
+    if arguments[0] == "bench":
+        script, arguments = "bench_step.py", arguments[1:]
+    run(session, python, str(PINNED_SCHEDULER / script), *arguments, **settings)
+
+
+@nox.session
+def differential_sample(session: nox.Session) -> None:
+    """A smaller sample of the same, with the tests of the comparison itself."""
+    python, settings = beside_the_pinned_scheduler(session)
+    run(
+        session, python, str(PINNED_SCHEDULER / "differential.py"), "--workloads", "250", **settings
+    )
+    tests_of_it = str(PINNED_SCHEDULER / "test_live.py")
+    run(session, python, "-m", "pytest", "-q", tests_of_it, **settings)
 
 
 @nox.session
