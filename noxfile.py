@@ -273,7 +273,7 @@ def beside_the_pinned_scheduler(session: nox.Session) -> tuple[str, dict[str, st
 
 @nox.session
 def differential(session: nox.Session) -> None:
-    """Our scheduler beside the pinned one, on fresh workloads. `-- bench`: what a step costs both."""
+    """Our scheduler beside the pinned one, on fresh workloads. `-- bench`: what a step costs."""
     python, settings = beside_the_pinned_scheduler(session)
     arguments = session.posargs or ["--record"]
     script = "differential.py"
