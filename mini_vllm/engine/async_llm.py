@@ -110,6 +110,7 @@ class AsyncLLM:
         self.output_processor = OutputProcessor(self.tokenizer)
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         self._output_handler: asyncio.Task[None] | None = None
+        self._confirming: asyncio.Task[None] | None = None
         # Aborted, and not yet confirmed: these ids may not be used again before that.
         self._closing: dict[str, asyncio.Future[None]] = {}
         with suppress(RuntimeError):
@@ -233,6 +234,7 @@ class AsyncLLM:
         valid before the first token. It must then read to the end or {py:meth}`abort`.
         """
         self._raise_if_dead()
+        self._run_output_handler()
         arrival_time = time.time() if arrival_time is None else arrival_time
         arguments = (request_id, prompt, params, arrival_time, priority)
         process = self.input_processor.process_inputs
@@ -249,7 +251,6 @@ class AsyncLLM:
         self._raise_if_dead()
         # No await from here on: two requests of one id must not pass the check together.
         self.output_processor.check_ids(request_id, n)
-        self._run_output_handler()
         collector = RequestOutputCollector(request_id, params.output_kind)
         parent, requests = None, [request]
         if n > 1:
@@ -288,6 +289,17 @@ class AsyncLLM:
         if future is not None and not future.done():
             future.set_result(None)
 
+    async def _confirm_all(self, request_ids: list[str]) -> None:
+        r"""Confirm what an earlier event loop was waiting for when it ended.
+
+        It may have taken the confirmation out of the socket and then been cancelled. But the core
+        answers in order: once it has answered this, it has done with all that was sent before.
+        """
+        with suppress(EngineDeadError):
+            await self.client.call_utility_async("get_stats")
+        for request_id in request_ids:
+            self._confirm(request_id)
+
     # ------------------------------------------------------------------ the output handler
 
     def _run_output_handler(self) -> None:
@@ -296,8 +308,10 @@ class AsyncLLM:
         handler = self._output_handler
         if handler is None or handler.get_loop() is not loop:
             self._output_handler = loop.create_task(self._handle_outputs())
-            # Whoever waits for them from now on waits on this loop.
-            self._closing = {request_id: loop.create_future() for request_id in self._closing}
+            if self._closing:
+                # Whoever waits for them from now on waits on this loop.
+                self._closing = {request_id: loop.create_future() for request_id in self._closing}
+                self._confirming = loop.create_task(self._confirm_all(list(self._closing)))
 
     async def _handle_outputs(self) -> None:
         try:
@@ -341,6 +355,8 @@ class AsyncLLM:
         self._record(message.scheduler_stats, stats)
 
     def _record(self, scheduler: SchedulerStats | None, iteration: IterationStats | None) -> None:
+        if scheduler is None and iteration is None:
+            return
         for stat_logger in self.stat_loggers:
             stat_logger.record(scheduler, iteration)
 

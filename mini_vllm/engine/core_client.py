@@ -184,6 +184,8 @@ class AsyncMPClient:
                     future.set_result(answer.result)
                 else:
                     future.set_exception(RuntimeError(answer.failure_message))
+            if outputs.finished_requests:
+                return outputs
 
     async def _last_words(
         self, socket: zmq.asyncio.Socket, text: bytes, exit_code: bytes | None = None

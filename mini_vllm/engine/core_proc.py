@@ -166,10 +166,7 @@ class EngineCoreProc(EngineCore):
             if self._check_invariants:
                 manager = self.scheduler.kv_cache_manager
                 check(manager.block_pool, manager, self.scheduler)
-            finished, self._finished_requests = self._finished_requests, []
-            self._send(
-                EngineCoreOutputs(outputs, self.scheduler.make_stats(), time.monotonic(), finished)
-            )
+            self._send(EngineCoreOutputs(outputs, self.scheduler.make_stats(), time.monotonic()))
 
     def _process_input_queue(self) -> None:
         """Handle every message there is; with nobody to step for, wait for one."""
@@ -219,6 +216,8 @@ class EngineCoreProc(EngineCore):
     # ------------------------------------------------------------------ out
 
     def _send(self, outputs: EngineCoreOutputs) -> None:
+        # With whatever goes out next: an answer must not overtake what it stands behind.
+        outputs.finished_requests, self._finished_requests = self._finished_requests, []
         self._output.send_multipart([EngineCoreReplyType.OUTPUTS.value, encode(outputs)])
 
 

@@ -135,8 +135,8 @@ class IterationStats:
 class StatLogger(Protocol):
     r"""Whoever wants to hear of every step: called once per message of the core.
 
-    Either argument may be `None`: a message may carry no photograph of the scheduler, and one
-    without news of any request has no iteration. Runs on the event loop, between two steps' news,
+    One of the arguments may be `None`: a step without news of any request has no iteration, and
+    what an abort ended has no step. Runs on the event loop, between two steps' news,
     so it must be quick and must not raise. Upstream:
     {up}`vllm/v1/metrics/loggers.py#StatLoggerBase`.
     """

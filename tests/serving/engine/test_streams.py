@@ -245,6 +245,18 @@ def test_two_event_loops_one_after_the_other(start, run) -> None:
         ), i
 
 
+def test_an_id_may_be_used_again_on_the_next_loop(start, run, byte_tokenizer) -> None:
+    """A loop may end with the confirmation in its hands; nobody may wait for that for ever."""
+    llm = start(default=say("one two"), tokenizer=byte_tokenizer, vocab_size=257)
+    params = SamplingParams(max_tokens=9, stop=["two"], output_kind=FINAL_ONLY)
+    for _ in range(60):
+        end = run(last(llm.generate("?", params, "same")))
+        assert (end.outputs[0].text, end.outputs[0].stop_reason) == ("one ", "two")
+    for _ in range(20):
+        end = run(last(llm.generate("?", SamplingParams(max_tokens=20), "same")))
+        assert end.outputs[0].text == "one two"
+
+
 def test_a_long_text_is_tokenized_while_others_stream(start, run, byte_tokenizer) -> None:
     import threading
 
