@@ -46,7 +46,7 @@ from mini_vllm.kernels.interface import Kernels
 from mini_vllm.layers.embedding import OutputHead
 from mini_vllm.layers.linear import Linear
 from mini_vllm.layers.weight_slot import check_cover, named_slots
-from mini_vllm.models.decoder import DecoderForCausalLM
+from mini_vllm.models.decoder import DecoderForCausalLM, DecoderModel
 from mini_vllm.models.decoder_config import DecoderConfig
 from mini_vllm.platforms import prefer_big_pages
 
@@ -210,7 +210,7 @@ def load_model(
         prefer_big_pages(parameter)
     load_weights(model, directory)
     for module in model.modules():
-        if isinstance(module, (Linear, OutputHead)):
+        if isinstance(module, (DecoderModel, Linear, OutputHead)):
             module.process_weights_after_loading()
     return model.eval()
 

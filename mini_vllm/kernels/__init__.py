@@ -12,6 +12,7 @@ bound by how memory is read and by how often Python is asked, and that is what a
 | {py:mod}`~mini_vllm.kernels.elementwise` | the same as compiled loops |
 | {py:mod}`~mini_vllm.kernels.matvec` | a product with a single row |
 | {py:mod}`~mini_vllm.kernels.onednn` | products whose weights were rearranged once |
+| {py:mod}`~mini_vllm.kernels.single_token` | all loops of a layer in one call |
 | {py:mod}`~mini_vllm.kernels.paged` | writing keys and values into pages, and attending to them |
 | {py:mod}`~mini_vllm.kernels.bits` | bfloat16 and the exponential, in registers |
 | {py:mod}`~mini_vllm.kernels.numba_kernels` | the bridge from tensors to loops |

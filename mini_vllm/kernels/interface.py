@@ -3,7 +3,9 @@ r"""Which operations does a model need, apart from multiplying matrices?
 Four, it turns out, for every dense decoder in this house. What lies between the matrix products is
 short, limited by memory and by the price of a call, and worth having twice: once as plain torch
 that anybody can check by eye, and once fast. The products themselves go to the library that the
-vendor tuned, and are on the list only because it has a blind spot: a product with a single row.
+vendor tuned, and are on the list because it has two blind spots. It is no faster at a single row
+than a plain loop, and slower than a good one; and it does not know that the weights will be the
+same in the next call ({py:meth}`Kernels.prepare_linear`).
 
 {py:class}`Kernels` is the list. A layer is given one of its implementations when it is built and
 never asks which; {py:func}`mini_vllm.kernels.selector.select_kernels` chooses, and says why. A
@@ -28,6 +30,8 @@ class Kernels(ABC):
 
     #: The name by which a log line or an error speaks of this implementation.
     name: str
+    #: Whether a model may compute a single token by compiled code of whole layers.
+    fuses_single_tokens = False
 
     @abstractmethod
     def linear(

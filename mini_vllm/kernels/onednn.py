@@ -52,9 +52,12 @@ def why_not_onednn(dtype: torch.dtype) -> str | None:
 
 
 class OneDnnKernels(NumbaKernels):
-    """The compiled loops, and products with weights that are packed once."""
+    """The compiled loops, and all that can be prepared when weights are final: products with
+    weights that are packed once, and single tokens with one call per layer.
+    """
 
     name = "onednn"
+    fuses_single_tokens = True
 
     def prepare_linear(
         self, weight: torch.Tensor, bias: torch.Tensor | None = None

@@ -29,6 +29,7 @@ prompt log-probabilities.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -42,6 +43,9 @@ from mini_vllm.layers.mlp import GatedMLP
 from mini_vllm.layers.norm import RMSNorm
 from mini_vllm.layers.rotary import RotaryEmbedding
 from mini_vllm.models.decoder_config import DecoderConfig
+
+if TYPE_CHECKING:
+    from mini_vllm.models.single_token import SingleTokenPath
 
 
 class DecoderLayer(nn.Module):
@@ -118,6 +122,18 @@ class DecoderModel(nn.Module):
             for index in range(config.num_layers)
         )
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps, kernels)
+        self.backend, self.kernels = backend, kernels
+        self.single_token: SingleTokenPath | None = None
+
+    def process_weights_after_loading(self) -> None:
+        """Prepare the short way for a single token, where kernels and backend are the loops."""
+        if self.kernels is None or not self.kernels.fuses_single_tokens:
+            return
+        if self.backend is None or self.backend.name != "cpu_numba":
+            return
+        from mini_vllm.models.single_token import SingleTokenPath
+
+        self.single_token = SingleTokenPath(self)
 
     def forward(
         self,
@@ -128,6 +144,8 @@ class DecoderModel(nn.Module):
     ) -> torch.Tensor:
         """From tokens `[num_tokens]` to each last token's hidden state, normed."""
         hidden, residual = self.embed_tokens(token_ids), None
+        if self.single_token is not None and self.single_token.suits(token_ids):
+            return self.norm(*self.single_token(hidden, positions, kv_caches, metadata))[0]
         last = len(self.layers) - 1 if metadata.max_query_len > 1 else None
         for i, (layer, kv_cache) in enumerate(zip(self.layers, kv_caches, strict=True)):
             # What a layer says of a token is read by the layers above it, as keys and values.
