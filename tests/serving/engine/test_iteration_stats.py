@@ -81,8 +81,9 @@ def test_the_same_across_the_border(start, run) -> None:
         check_intervals(one)
         assert one.decode_time >= 4 * 0.02
         assert one.prefill_time >= 0.02
-    # One seat: b waits until a has had its five steps.
-    assert b.queued_time >= 5 * 0.02 > a.queued_time
+    # One seat: b waits while a has its five steps, of which the first may have begun before b came.
+    assert b.queued_time >= 3 * 0.02
+    assert b.queued_time > a.queued_time
     assert c.finish_reason == FinishReason.ABORT
     assert c.num_generation_tokens >= 1
     gaps = recorder.total("inter_token_latencies_iter")
