@@ -208,6 +208,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def load(session: nox.Session) -> None:
+    """Two hundred streams at once against the server, for two minutes. Rewrites the record."""
+    python = environment(session, "full")
+    script, record = "tests/serving/load/hold.py", "tests/serving/load/held.json"
+    wanted = session.posargs or ["--streams", "200", "--seconds", "120", "--record", record]
+    run(session, python, script, *wanted)
+
+
+@nox.session
 def vllm_cpu(session: nox.Session) -> None:
     """Real vLLM 0.22.1 on the CPU, beside the pinned tree. `-- --capture` re-takes lab 02's."""
     folder = ROOT / "labs" / "vllm_cpu"
