@@ -235,7 +235,7 @@ def vllm_cpu(session: nox.Session) -> None:
     if "--capture" in session.posargs:
         run(session, python, "-m", "vllm_cpu.capture", PYTHONPATH="labs")
     else:
-        where = session.posargs or ["tests/vllm_cpu"]
+        where = session.posargs or ["tests/vllm_cpu", "tests/serving/http/test_beside_vllm.py"]
         run(session, python, "-m", "pytest", "-q", "-m", "vllm_cpu", *where)
 
 
