@@ -167,6 +167,14 @@ def labs_gpu(session: nox.Session) -> None:
 
 
 @nox.session
+def triton(session: nox.Session) -> None:
+    """The labs' Triton kernels in Triton's own interpreter and through its compiler; no GPU."""
+    python = environment(session, "triton")
+    where = session.posargs or ["labs/phase-02-paged-attention/lab-05-triton-kernel"]
+    run(session, python, "-m", "pytest", "-q", "-m", "model", *where)
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Mutants of what changed, and a rotating sample. `-- --all` runs and records every one."""
     python = environment(session, "full")
