@@ -209,9 +209,16 @@ def site(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Output tokens per second beside transformers, same checkpoint, same prompts, one run."""
+    """Every work beside real vLLM and transformers, in one run; writes what the book draws.
+
+    vLLM is found in the environment of `nox -s vllm_cpu`; without it its columns say "not run".
+    `-- --rows start,book-fp32` picks rows; another command of the bench may stand there as well.
+    """
     python = environment(session, "full")
-    arguments = session.posargs or ["throughput", "book/model/checkpoint"]
+    arguments = session.posargs
+    if not arguments or arguments[0].startswith("-"):
+        record = "book/measurements/side-by-side.json"
+        arguments = ["side-by-side", "--out", record, *arguments]
     run(session, python, "-m", "mini_vllm.bench", *arguments)
 
 
