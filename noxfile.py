@@ -212,7 +212,7 @@ def bench(session: nox.Session) -> None:
     """Every work beside real vLLM and transformers, in one run; writes what the book draws.
 
     vLLM is found in the environment of `nox -s vllm_cpu`; without it its columns say "not run".
-    `-- --rows start,book-fp32` picks rows; another command of the bench may stand there as well.
+    `-- --rows start book-fp32` picks rows; another command of the bench may stand there as well.
     """
     python = environment(session, "full")
     arguments = session.posargs
