@@ -142,7 +142,7 @@ def anchors(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The engine, the anchors, the book's extensions, the lab machinery. Arguments: pytest's."""
     python = environment(session, "full")
-    wanted = ["-m", "not browser and not vllm_cpu"]
+    wanted = ["-m", "not browser and not vllm_cpu and not gpu"]
     run(session, python, "-m", "pytest", "-q", *wanted, *(session.posargs or ["tests"]))
 
 
@@ -158,12 +158,20 @@ def labs(session: nox.Session) -> None:
 
 @nox.session
 def labs_gpu(session: nox.Session) -> None:
-    """The labs that need a CUDA device. Without one: one clear line, and a failure."""
+    """What needs a CUDA device: GPU labs, and the engine there beside the engine on the CPU.
+
+    Without a device: one line that names what was not run, and a failure.
+    """
     python = environment(session, "full")
+    where = session.posargs or ["labs", "tests/gpu"]
     probe = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 3)"
     if subprocess.run([python, "-c", probe], check=False).returncode:
-        session.error("labs_gpu: no CUDA device on this machine, so no GPU lab was run")
-    run(session, python, "-m", "pytest", "-q", "-m", "gpu", *(session.posargs or ["labs"]))
+        listing = [python, "-m", "pytest", "--collect-only", "-q", "-m", "gpu", *where]
+        found = subprocess.run(listing, check=False, capture_output=True, text=True).stdout
+        tests = [line for line in found.splitlines() if "::" in line]
+        files = ", ".join(sorted({line.split("::")[0] for line in tests}))
+        session.error(f"labs_gpu: no CUDA device; NOT RUN were {len(tests)} tests, of {files}")
+    run(session, python, "-m", "pytest", "-q", "-m", "gpu", *where)
 
 
 @nox.session
