@@ -30,7 +30,7 @@ NUM_TOKENS = 32
 #: device rounds its products in its own way.
 EPSILON = 1e-3
 #: Scores against the oracle's in the same type, by type: rounding of the inputs to the products
-#: (8 bits of fraction in bfloat16, 11 in float16) over a few layers, with a factor of four to spare.
+#: (8 bits of fraction in bfloat16, 11 in float16) over a few layers, with a factor of four in hand.
 TOLERANCE = {"float32": 2e-3, "float16": 6e-2, "bfloat16": 4e-1}
 SETTINGS = {
     "plain": {},
@@ -69,7 +69,7 @@ def assert_same_text(ours: Any, oracle: Any, where: str) -> None:
     """Token for token, or up to a near tie of the oracle."""
     for place, (a, b) in enumerate(zip(ours.token_ids, oracle.token_ids, strict=True)):
         if a != b:
-            best, second = sorted((e.logprob for e in oracle.logprobs[place].values()))[-2:][::-1]
+            best, second = sorted(e.logprob for e in oracle.logprobs[place].values())[-2:][::-1]
             assert best - second < EPSILON, f"{where}, token {place}: {a} instead of {b}"
             return
 
