@@ -375,9 +375,9 @@ def compare(impl, blocks, arrivals, *, policy, caching=True, **sizes):
     while number < 9 or theirs.has_unfinished_requests():
         number += 1
         assert number < 400, "the engine itself does not come to an end"
-        for due, name, length, answer, priority, family in arrivals:
+        for place, (due, name, length, answer, priority, family) in enumerate(arrivals):
             if due == number:
-                options = {"priority": priority, "arrival": float(number), "family": family}
+                options = {"priority": priority, "arrival": number + place / 100, "family": family}
                 mine.waiting.add_request(
                     request(impl, memory, name, length, answer=answer, **options)
                 )
@@ -419,23 +419,23 @@ def test_under_pressure_you_decide_as_the_engine_does(impl, policy, caching):
 
 
 @pytest.mark.task(1, 2, 3, 4, 5)
-@examples(150)
+@examples(60)
 @given(
     arrivals=st.lists(
         st.tuples(
-            st.integers(1, 7),
-            st.integers(1, 14),
-            st.integers(1, 9),
+            st.integers(1, 4),
+            st.integers(3, 12),
+            st.integers(5, 16),
             st.integers(0, 2),
             st.integers(1, 3),
         ),
-        min_size=2,
+        min_size=4,
         max_size=6,
     ),
     block_size=st.sampled_from([2, 4]),
-    slots=st.integers(24, 40),
-    seats=st.integers(2, 4),
-    more=st.integers(0, 12),
+    slots=st.integers(28, 40),
+    seats=st.integers(3, 5),
+    more=st.integers(0, 20),
     policy=st.sampled_from(["fcfs", "priority"]),
     caching=st.booleans(),
 )
@@ -444,10 +444,7 @@ def test_some_workload_would_tell_you_from_the_engine(
 ):
     named = [(due, chr(97 + n), *rest) for n, (due, *rest) in enumerate(arrivals)]
     sizes = {"budget": seats + more, "seats": seats, "block_size": block_size}
-    # Two of one priority and one arrival may take each other's blocks for ever: not in here.
-    latest = {(due, priority) for due, _, _, _, priority, _ in named}
-    if policy == "fcfs" or len(latest) == len(named):
-        compare(impl, slots // block_size, named, policy=policy, caching=caching, **sizes)
+    compare(impl, slots // block_size, named, policy=policy, caching=caching, **sizes)
 
 
 RANKS = [("A", 0, 1.0), ("B", 5, 2.0), ("C", 0, 3.0), ("D", 0, 4.0)]
