@@ -7,6 +7,7 @@ another unit of the family; asking for one of another family is an error, never 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 
 class UnitError(ValueError):
@@ -81,7 +82,8 @@ def number(value: float, decimals: int | None = None) -> str:
         return f"{value:,.0f}"
     text = f"{value:.3g}"
     if "e" in text:
-        text = f"{value:.10f}".rstrip("0")
+        # Without an exponent, and without losing digits of a very small number.
+        text = f"{Decimal(text):f}"
     return text
 
 
