@@ -213,6 +213,47 @@ def prefill_share() -> float:
     return 100 * seat_capacity() * prefill_seconds(250)
 
 
+@quantity("p03-arithmetic-share", unit="%", source=TIMES)
+def arithmetic_share() -> float:
+    """The same with the answers' own tokens: 250 + 200 a request."""
+    return 100 * seat_capacity() * prefill_seconds(250 + 200)
+
+
+@quantity("p03-arithmetic-capacity", unit="req/s", source=TIMES)
+def arithmetic_capacity() -> float:
+    """Requests a second that the arithmetic of 450 tokens each allows, with any number of seats."""
+    return 1 / prefill_seconds(250 + 200)
+
+
+@lru_cache(maxsize=2)
+def _knee(seats: int) -> float:
+    """Requests a second when the queue is never empty, under the deep dive's clock."""
+    running = scheduler(budget=2048, seats=seats, blocks=1 << 14)
+    seconds, finished, number = 0.0, 0, 0
+    for step in range(3000):
+        while len(running.waiting) < 8:
+            # A spread of answers about 200, so that seats do not empty all at once.
+            running.add_request(request(f"r{number}", 250, 150 + 7 * number % 101))
+            number += 1
+        taken = take_step(running)
+        if step >= 1000:
+            seconds += 0.002 + max(decode_step(), prefill_seconds(taken.total))
+            finished += len(taken.finished)
+    return finished / seconds
+
+
+@quantity("p03-knee-64", unit="req/s", source=RUN + ", under the clock of the deep dive")
+def knee_64() -> float:
+    """Requests a second that end with 64 seats, prompts of 250 and answers of 200."""
+    return _knee(64)
+
+
+@quantity("p03-knee-128", unit="req/s", source=RUN + ", under the clock of the deep dive")
+def knee_128() -> float:
+    """The same with twice the seats."""
+    return _knee(128)
+
+
 @quantity("p03-little-inside", unit="", source=GIVEN)
 def little_inside() -> float:
     """Requests in the system at 30 a second and 1.6 s each."""
@@ -235,3 +276,9 @@ def overload_wait() -> float:
 def scheduling_ms() -> float:
     """A thousand requests at 7 µs each."""
     return 1000 * 7e-6
+
+
+@quantity("p03-thousand-decodes", unit="s", shown="ms", source=TIMES, phases=(3,))
+def thousand_decodes() -> float:
+    """Arithmetic of a step in which a thousand requests decode."""
+    return prefill_seconds(1000)
