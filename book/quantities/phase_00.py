@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from book.quantities.hardware import H100
+from book.quantities.hardware import H100, h100_bf16_useful
 from book.quantities.llama import (
     BF16_BYTES,
     CONFIG_SOURCE,
@@ -186,3 +186,35 @@ def ttft_10k() -> float:
     """Arithmetic of a prompt of 10,000 at the peak, attention included."""
     attention = 4 * LLAMA3_8B.layers * LLAMA3_8B.heads * LLAMA3_8B.head_dim * 5000
     return 10_000 * (llama3_8b_flop_per_token() + attention) / H100.operations_per_second
+
+
+@quantity("p00-single-share", unit="%", source=PEAK)
+def single_share() -> float:
+    """Of the peak rate, what one stream of 150 tokens a second uses."""
+    return 100 * 150 * llama3_8b_flop_per_token() / H100.operations_per_second
+
+
+# Prompts of 30,000 and answers of 300: where a request's time goes
+
+
+def _attention_of_30k() -> int:
+    """Attention's operations for one token of the prompt, with half of it before, on average."""
+    return 4 * LLAMA3_8B.layers * LLAMA3_8B.heads * LLAMA3_8B.head_dim * 15_000
+
+
+@quantity("p00-lever-prefill", unit="s", source=CONFIG_SOURCE + "; 40 % of the H100's peak")
+def lever_prefill() -> float:
+    """Arithmetic of the prompt, attention included."""
+    return 30_000 * (llama3_8b_flop_per_token() + _attention_of_30k()) / h100_bf16_useful()
+
+
+@quantity("p00-lever-attention", unit="%", source=CONFIG_SOURCE)
+def lever_attention() -> float:
+    """Attention's share of it."""
+    return 100 * _attention_of_30k() / (llama3_8b_flop_per_token() + _attention_of_30k())
+
+
+@quantity("p00-lever-past", unit="s", source=PEAK)
+def lever_past() -> float:
+    """Reading its own past in 300 decodes."""
+    return 300 * 30_000 * LLAMA3_8B.kv_bytes_per_token() / H100.bytes_per_second
