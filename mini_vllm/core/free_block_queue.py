@@ -8,7 +8,7 @@ block at its head is the next to be overwritten, the block at its tail the last.
 The order is least recently used, and it costs nothing to keep: blocks leave at the head and come
 back at the tail. Within one request the last block comes back first, since the *beginning* of a
 prompt is what others are likely to share. Ten requests that start with the same instructions share
-block 0 of each, and their tails are of use to nobody else.
+their first blocks, and their tails are of use to nobody else.
 
 ## Why not a deque
 

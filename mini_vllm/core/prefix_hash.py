@@ -12,9 +12,9 @@ shared only by a request that has the same tokens at the same positions. Hash th
 tokens alone, and the sentence "The answer is" would be shared between two requests that reached it
 by different ways: fluent, and wrong.
 
-The chain also makes the lookup short. If block 3 of a request is not in the cache, block 4 cannot
-be: its name contains a name that nobody has registered. So a lookup walks from the front and stops
-at the first miss.
+The chain also makes the lookup short. Without block 3 of a request nobody can use block 4, even if
+it is still there under its name: what is shared must be a beginning. So a lookup walks from the
+front and stops at the first miss.
 
 Only full blocks have names. A block that is still filling up would need a new name with every
 token, and a request that shared it would write its own next token into it.
@@ -28,9 +28,10 @@ serves one user's keys and values to another, once in a long while.
 Upstream hashes the same pair and a third thing, the *extra keys*
 ({up}`vllm/v1/core/kv_cache_utils.py#hash_block_tokens`): which LoRA adapter ran, which image
 stands at a placeholder, a tenant's salt
-({up}`vllm/v1/core/kv_cache_utils.py#generate_block_hash_extra_keys`). All of these change what a
-token's keys and values are, so all of them must change its name. This engine has none of them yet;
-whoever adds an adapter adds it here as well.
+({up}`vllm/v1/core/kv_cache_utils.py#generate_block_hash_extra_keys`). Adapter and image change
+what a token's keys and values are, so they must change its name; the salt changes only the name,
+so that two tenants cannot share. This engine has none of them yet; whoever adds an adapter adds it
+here as well.
 
 Upstream's root is drawn at random in each process unless `PYTHONHASHSEED` is set
 ({up}`vllm/v1/core/kv_cache_utils.py#init_none_hash`). Ours is fixed, so that two builds of this
