@@ -237,7 +237,7 @@ def test_your_machine_measured_and_not_judged(impl, truth):
     balance = machine.operations_per_second / machine.bytes_per_second
     names = ("under 2", "2 to 10", "10 to 50", "over 50")
     truth("machine-balance", choice(balance, (2, 10, 50), names))
-    for id, pair in (("prefill-factor", (128, 0)), ("decode-factor", (1, 128))):
+    for id, pair in (("prefill-factor", (64, 0)), ("decode-factor", (1, 64))):
         [chunk] = chunks(impl, pair)
         taken = 1 / impl.measure(impl.Step(impl.SMALL, chunk), 1, time.perf_counter, 2)
         foretold = impl.seconds(machine, impl.work_of(impl.SMALL, [chunk], 4))
