@@ -193,6 +193,8 @@ def given_parts(impl):
         ((2, 1), 10, 1, None),
         ((1, 1), 10, 1, 86),
         ((1, 1), 0, 1, 36),
+        ((1, 1), 16, 1, 600),
+        ((1, 1), 17, 1, None),
         # each brings as much to move as to compute, and the weights on top
         ((20, 3), 0, 1, None),
         ((1, 1000), 0, 1, 1),
