@@ -183,6 +183,17 @@ class BlockPool:
             block.block_hash = block_hashes[index]
             self.cached_block_hash_to_block.insert(block_hashes[index], block)
 
+    def evict_blocks(self, blocks: Iterable[KVCacheBlock]) -> None:
+        r"""Take the names of blocks away, so that they cannot be found any more.
+
+        For contents that are not there after all. Holders keep their blocks. A block without a
+        name is passed over. Upstream: {up}`vllm/v1/core/block_pool.py#BlockPool.evict_blocks`.
+        """
+        for block in blocks:
+            if block.block_hash is not None:
+                self.cached_block_hash_to_block.pop(block.block_hash, block)
+                block.block_hash = None
+
     def reset_prefix_cache(self) -> bool:
         r"""Forget every name; return whether that was possible: it is not while a block is held.
 

@@ -179,6 +179,22 @@ class KVCacheManager:
                 self.num_cached_block[request_id] = num_full_blocks
         return new_blocks
 
+    def forget_uncomputed(self, request: Request) -> None:
+        r"""Take back the names of blocks that this request was to fill and will not.
+
+        A block is named when room for its tokens is granted, before the model has run. When the
+        grant is taken back in the same step, nobody will write those tokens, and whoever found the
+        block would read what lay there before. Call it before {py:meth}`free`, while
+        `num_computed_tokens` still stands where the last step that ran left it. Upstream has no
+        such line: there the names stay.
+        """
+        req_blocks = self.req_to_blocks.get(request.request_id, NO_BLOCKS)
+        written = request.num_computed_tokens // self.block_size
+        named = self.num_cached_block.get(request.request_id, 0)
+        if named > written:
+            self.block_pool.evict_blocks(req_blocks[written:named])
+            self.num_cached_block[request.request_id] = written
+
     def free(self, request: Request) -> None:
         r"""Give back all blocks of a request, the last one first; nothing happens if it holds none.
 

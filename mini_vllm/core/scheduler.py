@@ -57,6 +57,12 @@ have been given tokens in this very step. Then it must be taken out of the step 
 go back to the budget, and the position in the list moves down by one
 ({up}`vllm/v1/core/sched/scheduler.py#Scheduler.schedule@"token_budget += "`).
 
+One thing more has to be undone, and at the pin it is not. A block is findable from the moment in
+which room for its last token is granted. A victim of this kind leaves behind blocks that carry a
+name and were never written; whoever finds one, the victim itself when it comes back, reads what lay
+there before, and no assertion notices. Here the names go with the tokens
+({py:meth}`~mini_vllm.core.kv_cache_manager.KVCacheManager.forget_uncomputed`).
+
 After any preemption no waiting request is admitted in that step. The pool has just proved to be
 too small for those that run already; whoever came in would be the next victim.
 
@@ -307,6 +313,7 @@ class Scheduler:
             self.running.remove(victim)
         else:
             victim = self.running.pop()
+        self._take_back_names(victim)
         self.kv_cache_manager.free(victim)
         victim.status = RequestStatus.PREEMPTED
         victim.num_computed_tokens = 0
@@ -323,6 +330,10 @@ class Scheduler:
         plan.running.remove(victim)
         del plan.new_blocks[victim.request_id]
         return victim, True
+
+    def _take_back_names(self, victim: Request) -> None:
+        """A victim that had been given tokens in this step will not write them."""
+        self.kv_cache_manager.forget_uncomputed(victim)
 
     def _make_output(self, plan: StepPlan) -> SchedulerOutput:
         """Write the orders, with the counters as they are before the step."""
