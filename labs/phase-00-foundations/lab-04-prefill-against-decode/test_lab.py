@@ -213,7 +213,8 @@ def test_an_8b_model_on_an_h100(impl, truth):
     machine = impl.Machine(*H100)
     prompt = impl.work_of(impl.LLAMA3_8B, chunks(impl, (1000, 0)), 2)
     decode = impl.work_of(impl.LLAMA3_8B, chunks(impl, (1, 1000)), 2)
-    truth("prompt-limit", impl.limit(machine, prompt))
+    names = ("about 1.5 ms", "about 5 ms", "about 15 ms", "about 150 ms")
+    truth("prompt-time", choice(1e3 * impl.seconds(machine, prompt), (3, 9, 50), names))
     assert impl.limit(machine, prompt) == "arithmetic"
     assert impl.limit(machine, decode) == "memory"
     assert 1e3 * impl.seconds(machine, prompt) == pytest.approx(14.4, abs=0.2)
