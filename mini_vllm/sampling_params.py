@@ -21,7 +21,7 @@ from mini_vllm.errors import RequestError
 
 # Below this a temperature means "take the best token"; the same bound as upstream.
 GREEDY_BELOW = 1e-5
-# Between the two, dividing logits by the temperature overflows float16: upstream raises it to this.
+# Dividing logits by less than this overflows float16: what lies between 0 and it is raised to it.
 MIN_TEMPERATURE = 1e-2
 # The most answers to one prompt; upstream's default for VLLM_MAX_N_SEQUENCES.
 MAX_N = 16384
@@ -83,8 +83,9 @@ class SamplingParams:
 
     **Drawing.** The three penalties change the scores of tokens that have occurred:
     `presence_penalty` and `frequency_penalty` in the answer, `repetition_penalty` in the prompt as
-    well. `temperature` divides the logits; below {py:data}`GREEDY_BELOW` the best token is taken
-    and the three filters are switched off, since they could not change it. `top_k` (0 or -1: off),
+    well. `temperature` divides the logits; at 0 the best token is taken and the three filters are
+    switched off, since they could not change it, and between 0 and {py:data}`MIN_TEMPERATURE` it is
+    raised to that. `top_k` (0 or -1: off),
     `top_p` in (0, 1] and `min_p` in [0, 1] keep the likely part of the distribution. `seed` gives
     the request a generator of its own, so that its draws do not depend on who shares the batch.
 
@@ -141,12 +142,13 @@ class SamplingParams:
         if self.logprobs is True:
             self.logprobs = 1
         self._verify_numbers()
+        # As upstream: what is meant to be a draw stays one, however cold.
+        if 0.0 < self.temperature < MIN_TEMPERATURE:
+            self.temperature = MIN_TEMPERATURE
         self._verify_stops()
         self._verify_supported()
         if self.temperature < GREEDY_BELOW:
             self.top_p, self.top_k, self.min_p = 1.0, 0, 0.0
-        elif self.temperature < MIN_TEMPERATURE:
-            self.temperature = MIN_TEMPERATURE
         self.all_stop_token_ids.update(self.stop_token_ids)
 
     @property

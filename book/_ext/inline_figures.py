@@ -59,7 +59,7 @@ def page_svg(text: str, alt: str) -> str:
     if width:
         # Never larger than drawn, and never so small that its text cannot be read.
         pixels = float(width.removesuffix("pt")) * 4 / 3
-        root.set("style", f"max-width: {pixels:.0f}px; min-width: {min(pixels, 560):.0f}px")
+        root.set("style", f"max-width: {pixels:.0f}px; min-width: {min(pixels, 540):.0f}px")
     return ET.tostring(root, encoding="unicode")
 
 

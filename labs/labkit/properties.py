@@ -7,7 +7,13 @@ between runs, and there is no deadline: the time guard of {py:mod}`labkit.guard`
 
 from __future__ import annotations
 
+import hypothesis.core
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.vendor.pretty import RepresentationPrinter
+
+# schemathesis, where it is installed, swaps the printer of failing examples for one that prints
+# nothing; the failing example is what a learner reads first.
+hypothesis.core.RepresentationPrinter = RepresentationPrinter
 
 # Shrinking makes a failure readable and takes most of a failing test's time. A mutant's failure is
 # read by nobody: the bench clears this before it collects.

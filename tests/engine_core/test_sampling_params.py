@@ -7,7 +7,12 @@ import math
 import pytest
 
 from mini_vllm.errors import RequestError
-from mini_vllm.sampling_params import RepetitionDetectionParams, SamplingParams, SamplingType
+from mini_vllm.sampling_params import (
+    MIN_TEMPERATURE,
+    RepetitionDetectionParams,
+    SamplingParams,
+    SamplingType,
+)
 
 
 @pytest.mark.parametrize(
@@ -108,3 +113,12 @@ class TestEndTokens:
 def test_repetition_out_of_range(values: dict[str, int], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         RepetitionDetectionParams(**values)
+
+
+@pytest.mark.parametrize("asked", [1e-9, 1e-6, 1e-3])
+def test_a_cold_draw_is_a_draw(asked: float) -> None:
+    """Raised to the least temperature, as at the pin; only 0 is greedy."""
+    params = SamplingParams(temperature=asked, top_p=0.5)
+    assert params.temperature == MIN_TEMPERATURE
+    assert params.top_p == 0.5
+    assert params.sampling_type == SamplingType.RANDOM

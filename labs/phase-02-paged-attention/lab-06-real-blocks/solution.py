@@ -93,15 +93,16 @@ def queue_after(before: Moment, tables: dict[str, list[int]]) -> list[int]:
 
     A queue that is only taken from and appended to has no other order. Requests whose table is gone
     have given it back: the last block first, and of several such requests the one that stands
-    first in `before.tables` first. What is held now, by anybody, is not in the queue.
+    first in `before.tables` first; a block that several of them held joins the queue when the last
+    lets go. What is held now, by anybody, is not in the queue.
     """
     # lab: begin task 3 "rebuild the free queue"
     held = {block for table in tables.values() for block in table}
-    queue = list(before.free)
-    for name, table in before.tables.items():
-        if name not in tables:
-            queue += [block for block in reversed(table) if block not in queue]
-    return [block for block in queue if block not in held]
+    gone = [table for name, table in before.tables.items() if name not in tables]
+    returned = [block for table in gone for block in reversed(table)]
+    # Whoever lets go last puts it into the queue.
+    joined = [block for i, block in enumerate(returned) if block not in returned[i + 1 :]]
+    return [block for block in [*before.free, *joined] if block not in held]
     # lab: end
 
 

@@ -73,7 +73,8 @@ def queue_after(before: Moment, tables: dict[str, list[int]]) -> list[int]:
 
     A queue that is only taken from and appended to has no other order. Requests whose table is gone
     have given it back: the last block first, and of several such requests the one that stands
-    first in `before.tables` first. What is held now, by anybody, is not in the queue.
+    first in `before.tables` first; a block that several of them held joins the queue when the last
+    lets go. What is held now, by anybody, is not in the queue.
     """
     # TODO task 3: rebuild the free queue
     raise NotImplementedError("task 3: rebuild the free queue")
