@@ -323,6 +323,8 @@ def differential_sample(session: nox.Session) -> None:
     )
     tests_of_it = str(PINNED_SCHEDULER / "test_live.py")
     run(session, python, "-m", "pytest", "-q", tests_of_it, **settings)
+    lab = "labs/phase-03-continuous-batching/lab-06-the-whole-loop-from-memory"
+    run(session, python, "-m", "pytest", "-q", "-m", "model", lab, **settings)
 
 
 @nox.session

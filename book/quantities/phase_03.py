@@ -188,7 +188,7 @@ def recompute_warm() -> int:
 
 @quantity("p03-recompute-cold-ms", unit="s", shown="ms", source=TIMES, phases=(3,))
 def recompute_cold_ms() -> float:
-    """Time of the first."""
+    """Arithmetic of 2,500 tokens that a victim computes again."""
     return prefill_seconds(2500)
 
 
