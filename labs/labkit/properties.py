@@ -13,7 +13,7 @@ from hypothesis.vendor.pretty import RepresentationPrinter
 
 # schemathesis, where it is installed, swaps the printer of failing examples for one that prints
 # nothing; the failing example is what a learner reads first.
-hypothesis.core.RepresentationPrinter = RepresentationPrinter
+hypothesis.core.RepresentationPrinter = RepresentationPrinter  # type: ignore[misc]
 
 # Shrinking makes a failure readable and takes most of a failing test's time. A mutant's failure is
 # read by nobody: the bench clears this before it collects.

@@ -313,7 +313,7 @@ class Scheduler:
             self.running.remove(victim)
         else:
             victim = self.running.pop()
-        self._take_back_names(victim)
+        self.kv_cache_manager.forget_uncomputed(victim)
         self.kv_cache_manager.free(victim)
         victim.status = RequestStatus.PREEMPTED
         victim.num_computed_tokens = 0
@@ -330,10 +330,6 @@ class Scheduler:
         plan.running.remove(victim)
         del plan.new_blocks[victim.request_id]
         return victim, True
-
-    def _take_back_names(self, victim: Request) -> None:
-        """A victim that had been given tokens in this step will not write them."""
-        self.kv_cache_manager.forget_uncomputed(victim)
 
     def _make_output(self, plan: StepPlan) -> SchedulerOutput:
         """Write the orders, with the counters as they are before the step."""

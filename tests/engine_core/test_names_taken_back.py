@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mini_vllm import LLMEngine, SamplingParams
-from mini_vllm.core.scheduler import Scheduler
+from mini_vllm.core.kv_cache_manager import KVCacheManager
 from mini_vllm.errors import InvariantError
 
 
@@ -47,7 +47,7 @@ def test_the_victim_does_not_find_what_it_never_wrote() -> None:
 
 
 def test_without_the_line_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Scheduler, "_take_back_names", lambda self, victim: None)
+    monkeypatch.setattr(KVCacheManager, "forget_uncomputed", lambda self, request: None)
     with pytest.raises(InvariantError, match="holds something else"):
         run()
 
