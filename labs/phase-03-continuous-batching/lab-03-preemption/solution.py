@@ -6,7 +6,8 @@ it keeps its tokens, and what had been computed of them is computed once more.
 
 Memory is the engine's {py:class}`~mini_vllm.core.kv_cache_manager.KVCacheManager`, of which you
 need three methods: `get_computed_blocks(request)`, `allocate_slots(request, n, ...)` and
-`free(request)`. Requests and waiting queue are the engine's too. Yours are the decisions.
+`free(request)`. Requests and waiting queue are the engine's too; of the queue you need
+`peek_request()`, `pop_request()` and `prepend_request(request)`. Yours are the decisions.
 {py:class}`Scheduler`, at the end, is given and calls them. Run this file to see a pool run dry.
 """
 
@@ -122,8 +123,9 @@ def admit(
     Nobody, if anybody had to go in this step. Otherwise for as long as somebody waits, something is
     left of the budget and fewer than `max_num_seqs` run:
 
-    - `memory.get_computed_blocks(request)` says which blocks of it are cached, and how many tokens
-      they hold. The rest of `request.num_tokens`, or what is left of the budget, is its grant.
+    - `hits, found = memory.get_computed_blocks(request)`: which blocks of it are cached, and how
+      many tokens they hold. The rest of `request.num_tokens`, or what is left of the budget, is its
+      grant, and comes off `step.left`.
     - `memory.allocate_slots(request, grant, hits, full_sequence_must_fit=True)` gives it room, or
       `None`. Then it stays where it is, and nobody behind it is asked.
     - Whoever comes in stands last in `running`, has the status `RequestStatus.RUNNING`, counts the

@@ -152,9 +152,9 @@ def choose_budget(promise_us: int, clock: Clock, seats: int) -> int:
 def choose_threshold(promise_us: int, clock: Clock, seats: int, prompts: int) -> int:
     r"""The greatest threshold that keeps the promise without any help from the budget.
 
-    As many as `prompts` of the requests in the `seats` read their prompts at once, each with up to
-    the threshold; the others want one token each. A threshold is at least 1. A promise that cannot
-    be kept so is refused with a `ValueError`.
+    Of the `seats` requests that run, `prompts` (from 1 to `seats`) read their prompts at once, each
+    with up to the threshold; the others want one token each. A threshold is at least 1. A promise
+    that cannot be kept so is refused with a `ValueError`.
     """
     # TODO task 4: or choose the threshold
     raise NotImplementedError("task 4: or choose the threshold")
