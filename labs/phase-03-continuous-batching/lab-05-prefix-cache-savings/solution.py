@@ -108,7 +108,7 @@ def enough_blocks(prompts: Sequence[Sequence[int]], block_size: int) -> int:
 
 
 def smallest_pool(saved_with: Callable[[int], int], enough: int, least: int) -> int:
-    r"""The smallest pool that saves as much as `enough` blocks do, and so do all between the two.
+    r"""The smallest pool that saves at least what `enough` blocks do, as do all between the two.
 
     `saved_with(num_gpu_blocks)` plays the traffic and returns the tokens saved. A pool has at least
     `least` blocks. Each size is played once, and none below the first that saves less.

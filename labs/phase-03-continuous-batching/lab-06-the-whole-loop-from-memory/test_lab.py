@@ -370,7 +370,7 @@ def test_who_comes_back_reads_its_answer_too(impl):
     scheduler = make(impl)
     back = request("a", 6, 3)
     scheduler.add(back)
-    back.status = RequestStatus.PREEMPTED
+    back.status, back.num_preemptions = RequestStatus.PREEMPTED, 1
     scheduler.add(request("b", 2))
     step = impl.Step(16)
     scheduler.ask_waiting(step)
