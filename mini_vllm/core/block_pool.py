@@ -131,15 +131,13 @@ class BlockPool:
     def get_new_blocks(self, num_blocks: int) -> list[KVCacheBlock]:
         r"""Hand out the `num_blocks` oldest free blocks, each with `ref_cnt` 1.
 
-        A block that still had a name loses it here, and whatever it held can no longer be found:
-        this is the only eviction there is. Raises `ValueError` when fewer are free; ask
+        A block that still had a name loses it here, and whatever it held can no longer be found.
+        Nothing else is ever evicted to make room. Raises `ValueError` when fewer are free; ask
         {py:meth}`get_num_free_blocks` before.
         """
         blocks = self.free_block_queue.popleft_n(num_blocks)
+        self.evict_blocks(blocks)
         for block in blocks:
-            if block.block_hash is not None:
-                self.cached_block_hash_to_block.pop(block.block_hash, block)
-                block.block_hash = None
             block.ref_cnt = 1
         return blocks
 
