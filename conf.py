@@ -42,6 +42,7 @@ extensions = [
     "book._ext.numbering",
     "book._ext.navigation",
     "book._ext.trace_player",
+    "book._ext.home",
 ]
 
 # ---- sources ----------------------------------------------------------------------------------
@@ -115,7 +116,9 @@ html_theme = "sphinx_book_theme"
 html_title = "Inside the Engine"
 html_static_path = ["book/_static"]
 html_favicon = "book/_static/favicon.svg"
-html_css_files = [f"css/{name}.css" for name in ("fonts", "theme", "text", "code", "cards", "site")]
+html_css_files = [
+    f"css/{name}.css" for name in ("fonts", "theme", "text", "code", "cards", "site", "home")
+]
 html_js_files = [(f"js/{name}.js", {"defer": "defer"}) for name in ("keys", "progress", "print")]
 templates_path = ["book/_templates"]
 html_context = {"default_mode": "auto"}

@@ -1,0 +1,24 @@
+r"""The face of the book: its mark on every page, and the parts of the page it opens with.
+
+- {py:mod}`book._ext.home.first_task`: `{first-task}`, the code of a lab's task and how to grade it.
+- {py:mod}`book._ext.home.phase_map`: `{phases}`, all twenty and what leads to what.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sphinx.application import Sphinx
+
+from book.drawings.mark import header_svg
+
+
+def add_mark(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Give the templates the mark."""
+    context["book_mark"] = header_svg()
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Connect to the pages."""
+    app.connect("html-page-context", add_mark)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
