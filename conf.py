@@ -34,6 +34,7 @@ extensions = [
     "book._ext.questions",
     "book._ext.invariants",
     "book._ext.cards",
+    "book._ext.progress",
     "book._ext.measurements",
     "book._ext.notebooks",
     "book._ext.streams",
@@ -129,7 +130,7 @@ html_show_sphinx = False
 html_last_updated_fmt = None
 html_theme_options = {
     "article_header_end": ["keys-hint.html", "article-header-buttons.html"],
-    "article_footer_items": ["page-ways.html"],
+    "article_footer_items": ["page-read.html", "page-ways.html"],
     "enable_search_shortcuts": False,  # keys.js has them, and knows when to keep still
     "footer_content_items": ["copyright.html"],
     "home_page_in_toc": True,

@@ -6,7 +6,7 @@ A phase is written when its guide exists. Nothing else says so, and nothing can 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +30,7 @@ class Phase:
     hardware: str = ""
     tools: tuple[str, ...] = ()
     walk_away: tuple[str, ...] = ()
+    minutes: dict[str, int] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
@@ -49,6 +50,11 @@ class Phase:
     def written(self, root: Path = ROOT) -> bool:
         """Whether there is a guide to read."""
         return (root / f"{self.guide}.md").is_file()
+
+    def budget(self, document: str) -> int | None:
+        """The minutes that a page of this phase is said to take; `labs` is the labs' own page."""
+        name = "labs" if document == self.labs_page else document.rsplit("/", 1)[1]
+        return self.minutes.get(name) if document.startswith(("book/", self.labs_page)) else None
 
     def documents(self, known: set[str]) -> list[str]:
         """The phase's pages in reading order, without the guide, as far as they exist."""

@@ -82,17 +82,11 @@ class CardDirective(SphinxDirective):
             listing += nodes.list_item("", self.text(item, ""))
         return listing
 
-    def progress(self, labs: list[Lab]) -> nodes.Node:
-        """`0 / 5 labs, ~98 min`; the script of the site counts the ticks of this browser."""
+    def progress(self, phase: Phase, labs: list[Lab]) -> nodes.Node:
+        """`0 / 5 labs, 98 minutes`; the script of the site counts what this browser knows."""
         minutes = sum(lab.minutes for lab in labs)
-        total = f"0 / {len(labs)} labs, ~{minutes} min total"
-        line = self.text(total, "progress-text")
-        return new_box(
-            "progress-holder",
-            line,
-            labs=" ".join(lab.short for lab in labs),
-            minutes=" ".join(str(lab.minutes) for lab in labs),
-        )
+        line = self.text(f"0 / {len(labs)} labs, {minutes} minutes", "progress-text")
+        return new_box("progress-holder", line, **{"progress-phase": f"{phase.number:02d}"})
 
     def contents(self, documents: list[str]) -> list[nodes.Node]:
         """A hidden table of contents, which gives the pages their order."""
@@ -133,7 +127,7 @@ class PhaseCard(CardDirective):
                 self.bullets(phase.walk_away),
             )
         if labs:
-            card += self.progress(labs)
+            card += self.progress(phase, labs)
         card += self._ways(phase, every)
         return [card, *self.contents(documents)]
 
@@ -231,7 +225,7 @@ class LabList(CardDirective):
             title = nodes.paragraph(classes=["lab-tile-title"])
             title += self.link(f"{number} · {lab.title}", page_of(lab))
             grid += new_box("lab-tile", title, self.text(facts, "lab-tile-facts"), lab=lab.short)
-        return [self.progress(labs), grid, *self.contents(documents)]
+        return [self.progress(phase, labs), grid, *self.contents(documents)]
 
 
 class PhaseList(CardDirective):
@@ -258,7 +252,7 @@ class PhaseList(CardDirective):
             if phase in written:
                 labs = self.labs(phase.folder)
                 if labs:
-                    tile[1] += self.progress(labs)
+                    tile[1] += self.progress(phase, labs)
             else:
                 tile[1] += self.text("not written yet", "phase-tile-state")
             grid += tile

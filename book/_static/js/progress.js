@@ -1,73 +1,206 @@
-// Progress through the labs, kept in this browser and nowhere else.
+// Progress: labs done and pages read, kept in this browser and nowhere else.
+//
+// What is kept: localStorage["inside-the-engine:progress"] =
+//   {"version": 1, "labs": {"phase-01/lab-03": <when, in ms>}, "pages": {"book/...": <when>}}
+// The list of labs that earlier builds kept is taken over once. What is of another version or is
+// no such object is put aside under "...:progress:set-aside" before anything is written, and the
+// page goes on with nothing ticked.
+//
+// What each phase consists of comes from course.js, which every build writes:
+//   window.insideTheEngine.course = {"02": {labs: [[id, minutes], ...], pages: [[...], ...]}, ...}
+//
+// CONTRACT for maps, tiles and cards. Any element with
+//   data-progress-phase="02"   (or "all", for the whole course)
+// gets two custom properties and one attribute,
+//   --done   0..1, the share of the minutes of labs that are done
+//   --read   0..1, the share of the minutes of pages that are read
+//   data-progress="none" | "some" | "all"   (of the labs)
+// and this text, in its descendant .progress-text if it has one, else in itself:
+//   "2 / 5 labs, 98 of 320 minutes · 3 / 6 pages"      by default
+//   "2 / 5 labs, 98 of 320 minutes"                    with data-progress-form="labs"
+//   no text at all                                     with data-progress-form="none"
+// A phase that is not written keeps its text, and gets --done: 0. Whenever anything changes,
+// document receives the event "progress-changed". Without scripts the built text stays: totals.
+//
+// What the `labs` command graded comes, when the book is served by `nox -s book`, as the event
+// "labs-state" on document, its detail as book/labs_state.py writes it. It counts as done beside
+// the reader's own ticks, is shown as graded, is not stored, and erases no tick.
 
 (() => {
   "use strict";
 
-  const STORE = "inside-the-engine:labs-done";
+  const STORE = "inside-the-engine:progress";
+  const OLD = "inside-the-engine:labs-done";
+  const VERSION = 1;
+  const course = window.insideTheEngine?.course ?? {};
+  let graded = {};
+  let unsaved = null; // the state of a tab that may not store
 
-  function done() {
+  const isMap = (x) => typeof x === "object" && x !== null && !Array.isArray(x);
+  const isId = (x) => typeof x === "string" && /^[\w./-]{1,200}$/.test(x);
+
+  function ticks(x) {
+    if (!isMap(x)) return {};
+    return Object.fromEntries(Object.entries(x).filter(([id, at]) => isId(id) && at >= 0));
+  }
+
+  function stored(key) {
     try {
-      return new Set(JSON.parse(localStorage.getItem(STORE) ?? "[]"));
+      return localStorage.getItem(key);
     } catch {
-      return new Set();
+      return null; // a private window may refuse
     }
   }
 
-  function keep(labs) {
+  function parsed(text) {
     try {
-      localStorage.setItem(STORE, JSON.stringify([...labs].sort()));
+      return JSON.parse(text);
     } catch {
-      // Private windows may refuse; the tick then lasts as long as the page.
+      return undefined;
     }
   }
 
-  function show(labs) {
-    for (const holder of document.querySelectorAll(".progress-holder")) {
-      const all = holder.dataset.labs.split(" ").filter(Boolean);
-      const minutes = holder.dataset.minutes.split(" ").map(Number);
-      const finished = all.filter((lab) => labs.has(lab));
-      const left = all.reduce((sum, lab, i) => sum + (labs.has(lab) ? 0 : minutes[i]), 0);
-      const total = minutes.reduce((a, b) => a + b, 0);
-      const text = holder.querySelector(".progress-text");
-      text.textContent = `${finished.length} / ${all.length} labs, ~${total} min total`;
-      if (finished.length) text.textContent += left ? `, ~${left} min left` : ", all done";
-      let fill = holder.querySelector(".progress-bar-fill");
-      if (!fill) {
-        const track = document.createElement("span");
-        track.className = "progress-bar-track";
-        track.setAttribute("aria-hidden", "true");
-        fill = document.createElement("span");
-        fill.className = "progress-bar-fill";
-        track.append(fill);
-        holder.append(track);
-      }
-      fill.style.width = `${(100 * finished.length) / all.length}%`;
+  function load() {
+    if (unsaved) return unsaved;
+    const text = stored(STORE);
+    if (text !== null) {
+      const kept = parsed(text);
+      const known = isMap(kept) && kept.version === VERSION;
+      return { labs: ticks(known && kept.labs), pages: ticks(known && kept.pages), known };
     }
-    for (const tile of document.querySelectorAll(".lab-tile")) {
-      tile.classList.toggle("is-done", labs.has(tile.dataset.lab));
-    }
-    for (const holder of document.querySelectorAll(".lab-done")) {
-      let button = holder.querySelector("button");
-      if (!button) {
-        button = document.createElement("button");
-        button.type = "button";
-        button.addEventListener("click", () => {
-          const now = done();
-          if (!now.delete(holder.dataset.lab)) now.add(holder.dataset.lab);
-          keep(now);
-          show(now);
-        });
-        holder.append(button);
-      }
-      const ticked = labs.has(holder.dataset.lab);
-      button.setAttribute("aria-pressed", String(ticked));
-      button.textContent = ticked ? "✓ Done" : "Mark as done";
+    const before = parsed(stored(OLD) ?? "[]");
+    const labs = Array.isArray(before) ? before.filter(isId).map((lab) => [lab, 0]) : [];
+    return { labs: Object.fromEntries(labs), pages: {}, known: true };
+  }
+
+  function save(state) {
+    const { labs, pages } = state;
+    try {
+      if (!state.known) localStorage.setItem(`${STORE}:set-aside`, stored(STORE) ?? "");
+      localStorage.setItem(STORE, JSON.stringify({ version: VERSION, labs, pages }));
+      localStorage.removeItem(OLD);
+    } catch {
+      unsaved = state; // the tick then lasts as long as the page
     }
   }
 
-  document.addEventListener("DOMContentLoaded", () => show(done()));
-  window.addEventListener("storage", (event) => {
-    if (event.key === STORE) show(done());
+  function toggle(kind, id) {
+    const state = load();
+    if (id in state[kind]) delete state[kind][id];
+    else state[kind][id] = Date.now();
+    save(state);
+    show();
+  }
+
+  // ---- what is shown --------------------------------------------------------------------------
+
+  const isGraded = (lab) => graded[lab]?.finished === true;
+
+  function count(entries, isDone) {
+    const sum = { all: entries.length, done: 0, minutes: 0, doneMinutes: 0 };
+    for (const [id, minutes] of entries) {
+      sum.minutes += minutes;
+      if (!isDone(id)) continue;
+      sum.done += 1;
+      sum.doneMinutes += minutes;
+    }
+    sum.share = sum.minutes ? sum.doneMinutes / sum.minutes : 0;
+    return sum;
+  }
+
+  function sentence(labs, pages, form) {
+    const some = labs.done > 0;
+    const minutes = some ? `${labs.doneMinutes} of ${labs.minutes}` : labs.minutes;
+    const first = `${labs.done} / ${labs.all} labs, ${minutes} minutes`;
+    if (form === "labs" || !pages.all) return first;
+    return `${first} · ${pages.done} / ${pages.all} pages`;
+  }
+
+  function fill(element, state) {
+    const name = element.dataset.progressPhase;
+    const phases = name === "all" ? Object.values(course) : [course[name]].filter(Boolean);
+    const labs = count(phases.flatMap((p) => p.labs), (id) => id in state.labs || isGraded(id));
+    const pages = count(phases.flatMap((p) => p.pages), (id) => id in state.pages);
+    element.style.setProperty("--done", labs.share.toFixed(4));
+    element.style.setProperty("--read", pages.share.toFixed(4));
+    element.dataset.progress = !labs.done ? "none" : labs.done < labs.all ? "some" : "all";
+    const form = element.dataset.progressForm;
+    if (!labs.all || form === "none") return;
+    const text = element.querySelector(".progress-text") ?? element;
+    text.textContent = sentence(labs, pages, form);
+  }
+
+  function part(holder, tag, css) {
+    let found = holder.querySelector(`.${css}`);
+    if (!found) {
+      found = document.createElement(tag);
+      found.className = css;
+      if (tag === "button") found.type = "button";
+      holder.append(found);
+    }
+    return found;
+  }
+
+  function byCommand(lab) {
+    const { done, total, since } = graded[lab] ?? {};
+    if (!(done > 0)) return "";
+    if (!isGraded(lab)) return `${done} of ${total} tasks green, says the labs command`;
+    const when = typeof since === "string" ? ` on ${since.slice(0, 10)}` : "";
+    return `Graded by the labs command${when}: ${done} of ${total} tasks`;
+  }
+
+  function showTile(tile, state) {
+    const lab = tile.dataset.lab;
+    const ticked = lab in state.labs;
+    tile.classList.toggle("is-done", ticked || isGraded(lab));
+    tile.classList.toggle("is-graded", isGraded(lab));
+    const { done, total } = graded[lab] ?? {};
+    const started = done > 0 ? `${done} of ${total} tasks green` : "";
+    const text = isGraded(lab) ? "✓ graded" : ticked ? "✓ done" : started;
+    part(tile, "span", "lab-tile-state").textContent = text;
+  }
+
+  function showLab(holder, state) {
+    const lab = holder.dataset.lab;
+    const ticked = lab in state.labs;
+    const button = tick(holder, ticked, ["Mark as done", "✓ Done"], () => toggle("labs", lab));
+    // What was graded needs no tick by hand; one that is there can still be taken back.
+    button.hidden = isGraded(lab) && !ticked;
+    const note = part(holder, "p", "lab-graded");
+    note.textContent = (isGraded(lab) ? "✓ " : "") + byCommand(lab);
+    note.hidden = !byCommand(lab);
+  }
+
+  function tick(holder, pressed, labels, act) {
+    const button = part(holder, "button", "tick");
+    if (!holder.dataset.listens) {
+      button.addEventListener("click", act);
+      holder.dataset.listens = "yes";
+    }
+    button.setAttribute("aria-pressed", String(pressed));
+    button.textContent = labels[Number(pressed)];
+    return button;
+  }
+
+  function show() {
+    const state = load();
+    for (const element of document.querySelectorAll("[data-progress-phase]")) fill(element, state);
+    for (const tile of document.querySelectorAll(".lab-tile")) showTile(tile, state);
+    for (const holder of document.querySelectorAll(".lab-done")) showLab(holder, state);
+    for (const holder of document.querySelectorAll(".page-done")) {
+      const page = holder.dataset.page;
+      const labels = ["Mark this page as read", "✓ Read"];
+      tick(holder, page in state.pages, labels, () => toggle("pages", page));
+    }
+    document.dispatchEvent(new CustomEvent("progress-changed"));
+  }
+
+  document.addEventListener("labs-state", (event) => {
+    const detail = event.detail;
+    graded = isMap(detail) && detail.version === 1 && isMap(detail.labs) ? detail.labs : {};
+    show();
   });
-  window.addEventListener("pageshow", () => show(done()));
+  document.addEventListener("DOMContentLoaded", show);
+  window.addEventListener("pageshow", (event) => event.persisted && show());
+  window.addEventListener("storage", (event) => event.key === STORE && show());
 })();
