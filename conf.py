@@ -44,6 +44,8 @@ extensions = [
     "book._ext.navigation",
     "book._ext.trace_player",
     "book._ext.home",
+    "book._ext.beliefs",
+    "book._ext.correspondence",
 ]
 
 # ---- sources ----------------------------------------------------------------------------------
@@ -118,7 +120,17 @@ html_title = "Inside the Engine"
 html_static_path = ["book/_static"]
 html_favicon = "book/_static/favicon.svg"
 html_css_files = [
-    f"css/{name}.css" for name in ("fonts", "theme", "text", "code", "cards", "site", "home")
+    f"css/{name}.css"
+    for name in (
+        "fonts",
+        "theme",
+        "text",
+        "code",
+        "cards",
+        "evidence",
+        "site",
+        "home",
+    )
 ]
 html_js_files = [(f"js/{name}.js", {"defer": "defer"}) for name in ("keys", "progress", "print")]
 templates_path = ["book/_templates"]

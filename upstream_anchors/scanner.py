@@ -6,6 +6,8 @@ prose counts, inside a directive's prose too, and the same characters in a code 
 plain backticks do not. In Python, every string is read as Markdown, since docstrings are pages, and
 the targets given to an `anchors=[…]` argument count as they stand. TOML and JSON files beside a
 page or a lab declare theirs under a key `anchor` or `anchors`: that is how a capture is annotated.
+The other strings of a TOML file are text that some directive prints, and are read as Markdown;
+those of a JSON file are what a machine recorded, and are not.
 """
 
 from __future__ import annotations
@@ -88,7 +90,10 @@ def scan_file(path: Path, pin: Pin) -> Iterator[tuple[str, int]]:
     elif path.suffix == ".py":
         yield from scan_python(text, pin)
     elif path.suffix == ".toml":
-        yield from ((target, 1) for target in _declared(tomllib.loads(text)))
+        data = tomllib.loads(text)
+        yield from ((target, 1) for target in _declared(data))
+        for said in _strings(data):
+            yield from ((target, 1) for target, _ in scan_markdown(said, pin))
     elif path.suffix == ".json":
         yield from ((target, 1) for target in _declared(json.loads(text)))
 
@@ -199,3 +204,15 @@ def _declared(data: Any, under_key: bool = False) -> Iterator[str]:
             yield from _declared(value, under_key)
     elif isinstance(data, str) and under_key:
         yield " ".join(data.split())
+
+
+def _strings(data: Any) -> Iterator[str]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if key not in _DECLARED:
+                yield from _strings(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _strings(value)
+    elif isinstance(data, str):
+        yield data

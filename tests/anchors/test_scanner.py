@@ -127,6 +127,16 @@ def test_captures_declare_theirs(tmp_path: Path, pin: Pin) -> None:
     assert problems == []
 
 
+def test_text_in_toml_is_read_as_markdown_and_text_in_json_is_not(tmp_path: Path, pin: Pin) -> None:
+    book = tmp_path / "book"
+    book.mkdir()
+    (book / "data.toml").write_text('[a]\nreason = "see {up}`a.py#B`"\nanchor = "c.py"\n')
+    (book / "record.json").write_text('{"said": "see {up}`d.py`"}')
+    uses, problems = scan_book(tmp_path, pin)
+    assert [use.target for use in uses] == ["a.py#B", "c.py"]
+    assert problems == []
+
+
 def test_a_broken_file_is_a_problem_and_hides_no_other(tmp_path: Path, pin: Pin) -> None:
     (tmp_path / "mini_vllm").mkdir()
     (tmp_path / "mini_vllm" / "bad.py").write_text('x = "unterminated\n')
