@@ -64,7 +64,7 @@ def read_rows(path: Path = DATA) -> list[Row]:
         if row.full_name in seen:
             raise CorrespondenceError(f"{row.full_name} has two entries")
         if not row.text.strip().endswith("."):
-            raise CorrespondenceError(f"{row.full_name}: no sentence on why or on what is missing")
+            raise CorrespondenceError(f"{row.full_name}: no sentence on why, or what it leaves out")
         seen.add(row.full_name)
     return rows
 
