@@ -95,8 +95,13 @@ def of_notebook(page: Path, root: Path) -> Dependencies:
     return result
 
 
+def of_one_module(name: str, root: Path) -> Dependencies:
+    """Everything that what one module computes depends on."""
+    return _gather([facts_of_text(f"import {name}")], set(), root)
+
+
 def of_module(name: str, root: Path) -> Dependencies:
-    """Everything that what a module computes depends on; a package counts with its modules."""
+    """The same for a module and all that stand beside it: it is a registry that they fill."""
     folder = root.joinpath(*name.split(".")[:-1])
     beside = [p.stem for p in sorted(folder.glob("*.py")) if not p.stem.startswith("_")]
     package = name.rpartition(".")[0]

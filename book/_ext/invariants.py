@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,10 +26,16 @@ from book._ext.references import DomainRole
 from book._ext.weave.source import code_without_docstrings, locate, parse_file
 
 
+@lru_cache(maxsize=8)
 def owner_modules(package: Path) -> list[tuple[str, Path]]:
-    """Modules of the package that use the `invariant` decorator, by reading their source."""
+    """Modules of the package that use the `invariant` decorator, by reading their source.
+
+    Read once a build: the registry that they fill is imported, and changes no more often.
+    """
     found = []
     for path in sorted(package.rglob("*.py")):
+        if "invariant(" not in path.read_text(encoding="utf-8"):
+            continue
         _, tree = parse_file(path)
         for node in ast.walk(tree):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and any(

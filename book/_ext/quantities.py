@@ -16,7 +16,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from book._ext.notebooks import state
-from book.dependencies import of_module
+from book.dependencies import of_one_module
 from book.quantities import registry
 
 
@@ -105,26 +105,37 @@ def store(app: Sphinx) -> Path:
     return state(app, ".quantities.json")
 
 
+def code_of(module: str, root: Path) -> str:
+    """A digest over all that the numbers of one module depend on."""
+    found = of_one_module(module, root)
+    digest = hashlib.sha256(found.digest().encode())
+    if any(name.startswith("source ") for name in found.digests):
+        # It counts lines, docstrings and comments among them.
+        for path in sorted((root / "mini_vllm").rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def recall(app: Sphinx, *_: object) -> None:
-    """Take over the values of an earlier build if the code that computes them is the same."""
+    """Take over the values of an earlier build, module by module where the code is the same."""
     root = Path(app.srcdir)
-    # Some quantities count lines of the engine, so its text counts, not only the code they import.
-    text = hashlib.sha256(of_module("book.quantities.registry", root).digest().encode())
-    for path in sorted((root / "mini_vllm").rglob("*.py")):
-        text.update(path.read_bytes())
-    app.quantities_code = text.hexdigest()  # type: ignore[attr-defined]
-    with contextlib.suppress(OSError, ValueError):
-        data = json.loads(store(app).read_text(encoding="utf-8"))
-        if data["code"] == app.quantities_code:  # type: ignore[attr-defined]
-            registry.remember_values(data["values"])
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        for module, kept in json.loads(store(app).read_text(encoding="utf-8")).items():
+            if kept["code"] == code_of(module, root):
+                registry.remember_values(kept["values"])
 
 
 def keep(app: Sphinx, exception: Exception | None) -> None:
     """Leave the values for the next build."""
+    root = Path(app.srcdir)
+    data: dict[str, dict] = {}
+    for name, value in sorted(registry.known_values().items()):
+        module = registry.get(name).function.__module__
+        if module not in data:
+            data[module] = {"code": code_of(module, root), "values": {}}
+        data[module]["values"][name] = value
     store(app).parent.mkdir(parents=True, exist_ok=True)
-    values = {name: registry.known_values()[name] for name in sorted(registry.known_values())}
-    data = {"code": app.quantities_code, "values": values}  # type: ignore[attr-defined]
-    store(app).write_text(json.dumps(data, indent=1), encoding="utf-8")
+    store(app).write_text(json.dumps(data, indent=1, sort_keys=True), encoding="utf-8")
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:

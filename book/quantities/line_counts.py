@@ -160,3 +160,15 @@ def mini_step_lines() -> int:
 def upstream_step_lines() -> int:
     """Upstream's step, docstring and comments included."""
     return upstream_lines(PAIRS["step"][1])
+
+
+@quantity("p02-mini-pool-lines", unit="line", source="counted in the file")
+def mini_pool_lines() -> int:
+    """Our pool, docstrings and comments included."""
+    return our_lines(PAIRS_02["pool"][0])
+
+
+@quantity("p02-upstream-pool-lines", unit="line", source="counted at the pin")
+def upstream_pool_lines() -> int:
+    """Upstream's pool, docstrings and comments included."""
+    return upstream_lines(PAIRS_02["pool"][1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from pathlib import Path
 
 from book.quantities.registry import quantity
 from book.quantities.step_counts import (
@@ -19,10 +18,8 @@ from book.quantities.step_counts import (
     steady_rate,
     take_step,
 )
-from book.questions import read as read_entries
 
 GIVEN = "arithmetic on the numbers of the question"
-_PHASE = Path(__file__).parents[1] / "phase-01-architecture-and-request-lifecycle"
 _BLOCK = 16
 
 # What crosses the boundary
@@ -178,9 +175,3 @@ def slo_chunks() -> int:
 def slo_ttft() -> float:
     """Those steps, all of them full but the last, which is counted as full."""
     return slo_chunks() * slo_step()
-
-
-@quantity("p01-num-exercise-points", unit="", source="counted on the page")
-def num_exercise_points() -> int:
-    """Two points for each exercise of the page."""
-    return 2 * sum(1 for _ in read_entries(_PHASE / "EXERCISES.md"))

@@ -6,7 +6,6 @@ The inputs are those of the page that asks, and stand in its text.
 from __future__ import annotations
 
 from book.quantities.hardware import H100
-from book.quantities.line_counts import PAIRS_02, our_lines, upstream_lines
 from book.quantities.llama import BF16_BYTES, CONFIG_SOURCE, LLAMA3_8B, DecoderShape
 from book.quantities.registry import quantity
 
@@ -144,15 +143,3 @@ def half_block_loss() -> float:
 def half_block_loss_256() -> float:
     """The same with blocks of 256."""
     return 256 * (256 - 1) / 2 * LLAMA3_8B.kv_bytes_per_token()
-
-
-@quantity("p02-mini-pool-lines", unit="line", source="counted in the file")
-def mini_pool_lines() -> int:
-    """Our pool, docstrings and comments included."""
-    return our_lines(PAIRS_02["pool"][0])
-
-
-@quantity("p02-upstream-pool-lines", unit="line", source="counted at the pin")
-def upstream_pool_lines() -> int:
-    """Upstream's pool, docstrings and comments included."""
-    return upstream_lines(PAIRS_02["pool"][1])

@@ -66,6 +66,15 @@ def _note_ledger(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    # A table shows targets and the titles of the pages that use them, not their order on a page.
+    shown = {
+        page: (env.titles[page].astext(), sorted(targets))
+        for page, targets in upstream_domain(env).uses.items()
+    }
+    before = getattr(env, "anchor_ledger_shown", None)
+    env.anchor_ledger_shown = shown  # type: ignore[attr-defined]
+    if shown == before:
+        return []
     return sorted(name for name, data in env.metadata.items() if "anchor_ledger" in data)
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import ast
 import builtins
 import copy
+from functools import lru_cache
 
 
+@lru_cache(maxsize=1024)
 def known_names(tree: ast.Module, module: str, *, is_package: bool = False) -> dict[str, str]:
-    """Every name that an annotation in this module can use, with its full name."""
+    """Full names of what an annotation in this module can use; kept, so not to be changed."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
