@@ -35,6 +35,7 @@ extensions = [
     "book._ext.invariants",
     "book._ext.cards",
     "book._ext.progress",
+    "book._ext.budgets",
     "book._ext.measurements",
     "book._ext.notebooks",
     "book._ext.streams",
@@ -93,6 +94,7 @@ autodoc2_packages = [
     {"path": "mini_vllm", "auto_mode": False},
     {"path": "labs/labkit", "module": "labkit", "auto_mode": False},
     {"path": "book/model", "module": "book.model", "auto_mode": False},
+    {"path": "book/reading_time.py", "module": "book.reading_time", "auto_mode": False},
 ]
 autodoc2_render_plugin = "myst"
 autodoc2_docstrings = "direct"

@@ -26,7 +26,6 @@ class Phase:
     title: str
     line: str
     level: str = ""
-    hours: str = ""
     hardware: str = ""
     tools: tuple[str, ...] = ()
     walk_away: tuple[str, ...] = ()
@@ -50,6 +49,13 @@ class Phase:
     def written(self, root: Path = ROOT) -> bool:
         """Whether there is a guide to read."""
         return (root / f"{self.guide}.md").is_file()
+
+    def hours(self, lab_minutes: int) -> str:
+        """What the header card says of the time: the sum of the pages and of the labs."""
+        pages, labs = round(sum(self.minutes.values()) / 60), round(lab_minutes / 60)
+        if not pages:
+            return f"About {labs} hours of labs" if labs else ""
+        return f"About {pages + labs} hours: {pages} of pages and exercises, {labs} of labs"
 
     def budget(self, document: str) -> int | None:
         """The minutes that a page of this phase is said to take; `labs` is the labs' own page."""

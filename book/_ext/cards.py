@@ -115,7 +115,7 @@ class PhaseCard(CardDirective):
         card += self.facts(
             [
                 ("Level", phase.level),
-                ("Time", phase.hours),
+                ("Time", phase.hours(sum(lab.minutes for lab in labs))),
                 ("Hardware", phase.hardware),
                 ("Tools you'll use", " · ".join(phase.tools)),
             ]
