@@ -119,6 +119,14 @@ def book(session: nox.Session) -> None:
 
 
 @nox.session
+def cards(session: nox.Session) -> None:
+    """Flash cards for Anki: questions, invariants, numbers. Import a later edition over it."""
+    python = environment(session, "full")
+    target = session.posargs or ["_build/downloads/inside-the-engine.apkg"]
+    run(session, python, "-m", "book.flash_cards", *target)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, starters in step with solutions, typed numbers that nobody computed."""
     python = environment(session, "full")
