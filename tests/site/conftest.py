@@ -118,12 +118,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def all_pages() -> list[str]:
-    """Every HTML page of the built book."""
+    """Every HTML page of the built book, upstream's files aside (`test_local_pages.py`)."""
     if not HTML.is_dir():
         return ["index.html"]
-    found = sorted(
-        p.relative_to(HTML).as_posix() for p in HTML.rglob("*.html") if "_static" not in p.parts
-    )
+    names = (p.relative_to(HTML) for p in HTML.rglob("*.html"))
+    found = sorted(p.as_posix() for p in names if p.parts[0] not in {"_static", "upstream"})
     return found or ["index.html"]
 
 

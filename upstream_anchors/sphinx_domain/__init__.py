@@ -8,9 +8,11 @@ r"""Sphinx extension: upstream's lines on the book's pages.
 | roles `py:class` and kin, of a vLLM name | a link to its definition, in prose and in annotations |
 
 Whatever does not resolve is a warning of type `upstream.missing`, and so is a raw
-`file.py:LINE` in prose (`upstream.raw-line`): with `-W` the build fails. The extension needs the
-pinned tree for excerpts and previews. Without it the links come from the lock, and each excerpt is
-a link with a notice in its place.
+`file.py:LINE` in prose (`upstream.raw-line`): with `-W` the build fails.
+
+With the pinned tree, the `html` builder also writes a page for every file that is linked to, and
+the links lead there. Without it they come from the lock and lead to GitHub, as they do for every
+other builder, and each excerpt is a link with a notice in its place.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from sphinx.application import Sphinx
 from upstream_anchors.sphinx_domain.domain import UpstreamDomain, connect_python_names
 from upstream_anchors.sphinx_domain.excerpt import Excerpt
 from upstream_anchors.sphinx_domain.ledger import AnchorLedger, connect_ledger
+from upstream_anchors.sphinx_domain.local_files import connect_local_files
+from upstream_anchors.sphinx_domain.local_pages import connect_local_pages
+from upstream_anchors.sphinx_domain.mentions import connect_mentions
 from upstream_anchors.sphinx_domain.preview import connect_previews
 from upstream_anchors.sphinx_domain.raw_lines import connect_raw_lines
 from upstream_anchors.sphinx_domain.role import UpstreamRole
@@ -37,11 +42,14 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("anchor-ledger", AnchorLedger)
     connect_python_names(app)
     connect_ledger(app)
+    connect_mentions(app)
+    connect_local_files(app)
+    connect_local_pages(app)
     connect_previews(app)
     connect_raw_lines(app)
     return {
         "version": "1",
-        "env_version": 1,
+        "env_version": 2,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

@@ -11,6 +11,7 @@ find; one that begins with the pinned project is ours to answer.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import astuple
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -35,8 +36,8 @@ class UpstreamDomain(Domain):
 
     name = "up"
     label = "Upstream"
-    initial_data: ClassVar[dict[str, Any]] = {"uses": {}}
-    data_version = 1
+    initial_data: ClassVar[dict[str, Any]] = {"uses": {}, "mentions": {}}
+    data_version = 2
 
     @property
     def uses(self) -> dict[str, list[str]]:
@@ -49,15 +50,28 @@ class UpstreamDomain(Domain):
         if target not in targets:
             targets.append(target)
 
+    @property
+    def mentions(self) -> dict[str, list[tuple]]:
+        r"""Page → its links, as `Mention` without the page, each once."""
+        return self.data["mentions"]
+
+    def note_mention(self, docname: str, mention: tuple) -> None:
+        r"""Remember that a page links to a place, and under which of its headings."""
+        found = self.mentions.setdefault(docname, [])
+        if mention not in found:
+            found.append(mention)
+
     def clear_doc(self, docname: str) -> None:
         r"""Forget a page that is about to be read anew."""
         self.uses.pop(docname, None)
+        self.mentions.pop(docname, None)
 
     def merge_domaindata(self, docnames: Iterable[str], otherdata: dict[str, Any]) -> None:
         r"""Take over the pages that another process has read."""
         for docname in docnames:
-            if docname in otherdata["uses"]:
-                self.uses[docname] = otherdata["uses"][docname]
+            for kind in ("uses", "mentions"):
+                if docname in otherdata[kind]:
+                    self.data[kind][docname] = otherdata[kind][docname]
 
 
 def upstream_domain(env: BuildEnvironment) -> UpstreamDomain:
@@ -66,7 +80,11 @@ def upstream_domain(env: BuildEnvironment) -> UpstreamDomain:
 
 
 def link_to(env: BuildEnvironment, place: Place, content: nodes.Node) -> nodes.reference:
-    r"""A reference node to a place, for HTML and every other builder alike."""
+    r"""A reference node to a place's permalink, good for every builder.
+
+    Where local pages are written, the link is turned to them at the end (`local_links`), and it is
+    the place it carries that says where to.
+    """
     link = nodes.reference(
         "",
         "",
@@ -76,7 +94,7 @@ def link_to(env: BuildEnvironment, place: Place, content: nodes.Node) -> nodes.r
         reftitle=place.where,
         classes=[LINK_CLASS],
     )
-    link["up_target"] = place.target
+    link["up_place"] = astuple(place)
     return link
 
 

@@ -17,33 +17,9 @@ from sphinx.util.docutils import SphinxDirective
 from upstream_anchors.errors import AnchorError
 from upstream_anchors.place import Place
 from upstream_anchors.sphinx_domain.domain import link_to, upstream_domain, warn_missing
+from upstream_anchors.sphinx_domain.highlighting import language_of
 from upstream_anchors.sphinx_domain.source import source_of
 from upstream_anchors.tree import Tree
-
-_LANGUAGES = {
-    ".py": "python",
-    ".cu": "cuda",
-    ".cuh": "cuda",
-    ".cpp": "cpp",
-    ".hpp": "cpp",
-    ".cc": "cpp",
-    ".h": "cpp",
-    ".c": "c",
-    ".rs": "rust",
-    ".md": "markdown",
-    ".yaml": "yaml",
-    ".yml": "yaml",
-    ".toml": "toml",
-    ".json": "json",
-    ".sh": "bash",
-    ".txt": "text",
-}
-
-
-def language_of(path: str) -> str:
-    r"""The Pygments name of a file's language; plain text when in doubt."""
-    suffix = path[path.rfind(".") :] if "." in path else ""
-    return _LANGUAGES.get(suffix, "text")
 
 
 class Excerpt(SphinxDirective):
@@ -135,7 +111,7 @@ class Excerpt(SphinxDirective):
         if covered.symbol:
             label = f"{covered.path} · {covered.symbol} · {lines}"
         link = link_to(self.env, covered, nodes.Text(label))
-        del link["up_target"]  # a preview of what stands below it would be in the way
+        link["classes"].append("up-quiet")  # a preview of what stands below would be in the way
         caption += nodes.inline("", "", link, classes=["up-where"])
         return caption
 

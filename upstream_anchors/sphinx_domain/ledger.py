@@ -19,7 +19,8 @@ from sphinx.util.nodes import make_refnode
 from upstream_anchors.errors import AnchorError
 from upstream_anchors.place import Place
 from upstream_anchors.sphinx_domain.domain import link_to, upstream_domain
-from upstream_anchors.sphinx_domain.role import shown_name
+from upstream_anchors.sphinx_domain.local_files import INDEX, local_files
+from upstream_anchors.sphinx_domain.naming import shown_name
 from upstream_anchors.sphinx_domain.source import source_of
 
 
@@ -82,11 +83,21 @@ def _fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for node in list(doctree.findall(LedgerNode)):
         pages = _pages(app.env, node["phase"], node["page"])
         table = _table(app, docname, pages)
-        if node["phase"] is None and node["page"] is None:
-            # The lines behind every anchor of the book would be megabytes in one page.
-            for link in table.findall(nodes.reference):
-                link.attributes.pop("up_target", None)
+        if node["phase"] is None and node["page"] is None and local_files(app.env):
+            node.parent.insert(node.parent.index(node), _index_of_files(app, docname))
         node.replace_self(table)
+
+
+def _index_of_files(app: Sphinx, docname: str) -> nodes.paragraph:
+    link = nodes.reference("", "their index", internal=True)
+    link["refuri"] = app.builder.get_relative_uri(docname, INDEX)
+    return nodes.paragraph(
+        "",
+        "",
+        nodes.Text("The files that they stand in are pages of this site: "),
+        link,
+        nodes.Text("."),
+    )
 
 
 def _pages(env: BuildEnvironment, phase: int | None, page: str | None) -> list[str]:

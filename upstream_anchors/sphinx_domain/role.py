@@ -11,8 +11,8 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxRole
 
 from upstream_anchors.errors import AnchorError
-from upstream_anchors.place import Place
 from upstream_anchors.sphinx_domain.domain import link_to, upstream_domain, warn_missing
+from upstream_anchors.sphinx_domain.naming import shown_name
 from upstream_anchors.sphinx_domain.source import source_of
 from upstream_anchors.target import split_title
 
@@ -46,17 +46,3 @@ class UpstreamRole(SphinxRole):
         link = link_to(self.env, place, content)
         self.set_source_info(link)
         return [link], []
-
-
-def shown_name(place: Place) -> str:
-    r"""What a link without a title shows."""
-    target = place.target
-    if target.startswith("default:"):
-        return target.split("#", 1)[1].replace("=", " = ", 1)
-    if target.startswith(("env:", "flag:")):
-        return target.split(":", 1)[1]
-    if target.startswith("log:"):
-        return target.removeprefix("log:").strip('"')
-    if target.startswith("py:"):
-        return target.removeprefix("py:")
-    return place.symbol or place.path
