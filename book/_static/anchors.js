@@ -128,18 +128,19 @@
     close();
   }
 
-  // Below the link if there is room, else above it; never past the right edge.
+  // Below the link if there is room, else where there is more; never past an edge of the window.
   function place(link) {
     const line = link.getClientRects()[0] || link.getBoundingClientRect();
-    card.style.left = "0px";
-    card.style.top = "0px";
-    const width = card.offsetWidth;
-    const height = card.offsetHeight;
+    card.style.left = card.style.top = "0px";
+    code.style.maxHeight = "";
+    const above = line.top - 2 * GAP_PX;
+    const below = window.innerHeight - line.bottom - 2 * GAP_PX;
+    const under = card.offsetHeight <= below || below >= above;
+    const surplus = card.offsetHeight - (under ? below : above);
+    if (surplus > 0) code.style.maxHeight = `${Math.max(60, code.offsetHeight - surplus)}px`;
     const viewport = document.documentElement.clientWidth;
-    const left = Math.max(GAP_PX, Math.min(line.left, viewport - width - GAP_PX));
-    const below = line.bottom + GAP_PX;
-    const fits = below + height <= window.innerHeight || line.top - GAP_PX - height < 0;
-    const top = fits ? below : line.top - GAP_PX - height;
+    const left = Math.max(GAP_PX, Math.min(line.left, viewport - card.offsetWidth - GAP_PX));
+    const top = under ? line.bottom + GAP_PX : line.top - GAP_PX - card.offsetHeight;
     card.style.left = `${left + window.scrollX}px`;
     card.style.top = `${top + window.scrollY}px`;
   }

@@ -47,11 +47,17 @@ def warnings_of(app) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", app.warning.getvalue())
 
 
-def previews(app, page: str = "index") -> dict:
-    """The snippets that a page carries."""
-    text = html(app, page)
-    found = re.search(r'<script type="application/json" id="up-previews">(.*?)</script>', text)
-    return json.loads(found[1]) if found else {}
+def local(app, path: str = CORE) -> str:
+    """The HTML of an upstream file's page."""
+    return html(app, f"upstream/{path}")
+
+
+def previews(app, path: str = CORE) -> dict:
+    """The previews that lie beside an upstream file's page."""
+    script = (Path(app.outdir) / f"upstream/{path}.js").read_text()
+    named, data = json.loads(f"[{script[len('upstreamLines(') : -len(');') - 1]}]")
+    assert named == path
+    return data["snippets"]
 
 
 def numbers(tree: Tree, *texts: str) -> list[int]:
@@ -65,9 +71,10 @@ def test_a_page_with_the_tree(build, tree: Tree) -> None:
     assert warnings_of(app) == ""
     text = html(app)
     first, last, call = numbers(tree, "@staticmethod", "return value", "value = prepare()")
-    url = f"https://example.org/blob/v9.9.9/{CORE}"
+    url = f"upstream/{CORE}.html"
     assert f'href="{url}#L{first}-L{last}" title="{CORE}, lines {first} to {last}"' in text
     assert f'href="{url}#L{call}"' in text
+    assert f'href="{url}"' in text
     assert ">the first line</span>" in text
     assert 'href="https://example.org/tree/v9.9.9/vllm/engine"' in text
     for shown in ("Core.step", "VLLM_LEVEL", "--port", "blocks left", "CacheConfig.rows = 16"):
@@ -89,40 +96,53 @@ def test_an_excerpt_carries_upstreams_numbers(build, tree: Tree) -> None:
     assert "<em>call</em>" in box
 
 
-def test_previews_are_embedded_once_with_their_lines(build, tree: Tree) -> None:
-    page = PAGE + f"\n\nAgain {{up}}`{CORE}#Core.step`.\n"
-    found = previews(build({"index": page}))
+def test_previews_lie_beside_the_page_with_their_lines(build, tree: Tree) -> None:
+    app = build({"index": PAGE})
+    found = previews(app)
     first, last, call = numbers(tree, "@staticmethod", "return value", "value = prepare()")
-    url = f"https://example.org/blob/v9.9.9/{CORE}"
-    whole = found[f"{url}#L{first}-L{last}"]
-    assert re.findall(r"<i>\s*(\d+)</i>", whole["code"]) == [str(n) for n in range(first, last + 1)]
+    whole = found[f"L{first}-L{last}"]
     assert whole["name"] == "Core.step"
-    line = found[f"{url}#L{call}"]
-    assert re.findall(r'up-marked"><i>(\d+)', line["code"]) == [str(call)]
-    assert "class" in found[url]["code"]  # of a whole file, its definitions
-    assert "https://example.org/tree/v9.9.9/vllm/engine" not in found
+    assert whole["first"] == first
+    assert len(whole["code"]) == last - first + 1
+    assert whole["code"][0] == '<span class="nf">@staticmethod</span>'  # dedented
+    line = found[f"L{call}"]
+    assert line["marked"] == call
+    assert "prepare()" in line["code"][call - line["first"]]
+    assert [n for n, code in zip(found[""]["numbers"], found[""]["code"]) if "class" in code]
+    assert "up-previews" not in html(app)
+    assert not (Path(app.outdir) / "upstream/vllm/engine.js").exists()
 
 
-def test_a_snippet_cannot_end_its_script(build, tree: Tree) -> None:
+def test_a_long_range_is_cut_and_says_how_much_is_missing(build, tree: Tree) -> None:
+    file = tree.root / CORE
+    file.write_text(file.read_text() + "\n\ndef long():\n" + "    call()\n" * 40)
+    app = build({"index": f"# P\n\n{{up}}`{CORE}#long`, {{up}}`{CORE}#Core.step`\n"})
+    long, short = sorted(previews(app).values(), key=lambda s: -len(s["code"]))
+    assert long["more"] == "25 more lines"
+    assert len(long["code"]) + 25 == 41
+    assert short["more"] == ""
+
+
+def test_code_cannot_become_markup(build, tree: Tree) -> None:
     file = tree.root / CORE
     file.write_text(file.read_text().replace("finish(None)", 'finish("</script><b>")'))
-    text = html(build({"index": f"# P\n\n{{up}}`{CORE}#Core.step`\n"}))
-    script = text[text.index('id="up-previews"') :]
-    assert "finish" in script[: script.index("</script>")]
-    assert "<b>" not in script[: script.index("</script>")]
+    app = build({"index": f"# P\n\n{{up}}`{CORE}#Core.step`\n"})
+    assert "&lt;/script&gt;&lt;b&gt;" in local(app)
+    for text in (local(app), json.dumps(previews(app))):
+        assert "finish" in text
+        assert "</script><b>" not in text
 
 
-def test_a_page_without_the_tree_has_the_same_links(build) -> None:
-    def links(text: str) -> list[str]:
-        return re.findall(r'class="[^"]*up-link[^"]*" href="([^"]+)"', text)
-
-    with_tree = links(html(build({"index": PAGE})))
+def test_a_page_without_the_tree_links_to_the_permalinks(build, tree: Tree) -> None:
     app = build({"index": PAGE}, with_tree=False)
     assert warnings_of(app) == ""
-    assert links(html(app)) == with_tree
-    assert previews(app) == {}
-    assert "was built without the tree of vllm 9.9.9" in html(app)
-    assert "linenos" not in html(app)
+    text = html(app)
+    first, last = numbers(tree, "@staticmethod", "return value")
+    url = f"https://example.org/blob/v9.9.9/{CORE}"
+    assert f'href="{url}#L{first}-L{last}"' in text
+    assert not (Path(app.outdir) / "upstream").exists()
+    assert "was built without the tree of vllm 9.9.9" in text
+    assert "linenos" not in text
 
 
 @pytest.mark.parametrize("with_tree", [True, False])
@@ -274,8 +294,13 @@ def test_the_ledger_lists_anchors_by_file_with_their_pages(
         "VLLM_LEVEL",
     ]
     assert [row[0] for row in ledger_of(app, "page")] == [CORE, "Core.get", "Core.step"]
-    assert previews(app, "ledger") == {}  # it would carry the snippets of the whole book
-    assert len(previews(app, "page")) == 2
+    # A ledger links to ranges that it alone names, and they are on the page.
+    for page in ("ledger", "phase", "page"):
+        prefix = "../" * page.count("/")
+        links = re.findall(rf'href="{prefix}upstream/{CORE}\.html#([^"]+)"', html(app, page))
+        assert links
+        assert all(f'id="{fragment}"' in local(app) for fragment in links)
+    assert 'href="upstream/index.html"' in html(app, "ledger")
 
 
 def test_the_ledger_follows_when_another_page_changes(build) -> None:
@@ -312,9 +337,16 @@ def test_the_scanner_and_sphinx_agree_on_what_is_used(build, pin: Pin) -> None:
     assert {target for target in scanned if not target.startswith("py:")} == used
 
 
-def test_another_builder_gets_permalinks(build) -> None:
-    app = build({"index": PAGE}, builder="text")
-    assert "return value" in (Path(app.outdir) / "index.txt").read_text()
+@pytest.mark.parametrize("builder", ["singlehtml", "epub", "text"])
+def test_another_builder_gets_permalinks(build, builder: str) -> None:
+    app = build({"index": PAGE}, builder=builder)
+    found = [
+        p for p in Path(app.outdir).rglob("index.*") if p.suffix in {".html", ".xhtml", ".txt"}
+    ]
+    text = found[0].read_text()
+    assert "return" in text
+    assert builder == "text" or f"https://example.org/blob/v9.9.9/{CORE}#L" in text
+    assert not (Path(app.outdir) / "upstream").exists()
 
 
 def test_a_tree_of_another_version_stops_the_build(build, tree: Tree) -> None:

@@ -74,7 +74,8 @@ def test_the_pointer_opens_it_and_may_enter_it(open_page) -> None:
     link.hover()
     sync_api.expect(card(page)).to_be_visible()
     assert "return value" in card(page).inner_text()
-    assert link.get_attribute("aria-describedby") == card(page).get_attribute("id")
+    described = page.locator(f"#{link.get_attribute('aria-describedby')}")
+    assert "Core.step" in described.inner_text()
     card(page).hover()
     page.wait_for_timeout(400)  # longer than it takes to close
     sync_api.expect(card(page)).to_be_visible()
@@ -107,7 +108,6 @@ def test_the_keyboard_opens_it_and_escape_closes_it(open_page) -> None:
 def test_a_finger_sees_first_and_follows_second(open_page) -> None:
     page = open_page(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 800})
     link = page.locator("a.up-link").first
-    address = link.get_attribute("href").split("#")[0]
     link.tap()
     sync_api.expect(card(page)).to_be_visible()
     page.locator("h1").tap()
@@ -116,8 +116,58 @@ def test_a_finger_sees_first_and_follows_second(open_page) -> None:
     sync_api.expect(card(page)).to_be_visible()
     assert page.left == []
     link.tap()
-    page.wait_for_timeout(300)
-    assert [url.split("#")[0] for url in page.left] == [address]
+    page.wait_for_url(lambda url: f"upstream/{CORE}.html#L" in url)
+    assert page.left == []
+
+
+def test_the_lines_are_asked_for_once_and_only_when_wanted(open_page) -> None:
+    page = open_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
+    page.wait_for_timeout(100)
+    assert asked == []
+    for link in (page.locator("a.up-link").first, page.locator("a.up-link").last):
+        link.scroll_into_view_if_needed()
+        link.hover()
+        sync_api.expect(card(page)).to_be_visible()
+    assert asked == ["core.py.js"]
+
+
+def test_the_card_leads_to_the_page_here_and_to_github(open_page) -> None:
+    page = open_page()
+    link = page.locator("a.up-link").first
+    link.hover()
+    sync_api.expect(card(page)).to_be_visible()
+    fragment = link.get_attribute("href").split("#")[1]
+    github = card(page).locator(".up-github").get_attribute("href")
+    assert github == f"https://example.org/blob/v9.9.9/{CORE}#{fragment}"
+    card(page).locator(".up-more").click()
+    page.wait_for_url(lambda url: url.endswith(f"{CORE}.html#{fragment}"))
+    assert page.locator(".up-lit").count() > 1
+    assert page.mistakes == []
+
+
+def test_escape_closes_what_the_pointer_holds_open(open_page) -> None:
+    page = open_page()
+    page.locator("a.up-link").first.hover()
+    sync_api.expect(card(page)).to_be_visible()
+    page.keyboard.press("Escape")
+    sync_api.expect(card(page)).to_be_hidden()
+
+
+def test_the_pointers_leaving_does_not_close_what_the_focus_opened(open_page) -> None:
+    page = open_page()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('a.up-link')"):
+            break
+    sync_api.expect(card(page)).to_be_visible()
+    card(page).hover()
+    page.mouse.move(900, 700)
+    page.wait_for_timeout(400)
+    sync_api.expect(card(page)).to_be_visible()
+    page.keyboard.press("Tab")
+    sync_api.expect(card(page)).to_be_hidden()
 
 
 def test_a_folder_keeps_its_title_and_has_no_card(open_page) -> None:

@@ -143,6 +143,21 @@ def test_a_range_is_marked_and_in_sight(scheduler):
     assert (scheduler.foreign, scheduler.errors) == ([], [])
 
 
+def test_the_numbers_in_the_margin_are_upstreams(scheduler):
+    page = scheduler.open(f"{SCHEDULER}#L300")
+    protocol = page.context.new_cdp_session(page)
+    shot = protocol.send("DOMSnapshot.captureSnapshot", {"computedStyles": []})
+    strings, document = shot["strings"], shot["documents"][0]
+    seen = {
+        strings[index]: bounds[1] - document["scrollOffsetY"]
+        for index, bounds in zip(document["layout"]["text"], document["layout"]["bounds"])
+        if index >= 0 and strings[index].isdecimal()
+    }
+    for number in (290, 300, 310):
+        top = page.locator(f"#L{number}").bounding_box()["y"]
+        assert abs(seen[str(number)] - top) < 8, (number, seen[str(number)], top)
+
+
 def test_without_scripts_the_address_of_a_range_finds_its_first_line(browser, address):
     if not (HTML / SCHEDULER).is_file():
         pytest.skip("this build has no page of the scheduler")

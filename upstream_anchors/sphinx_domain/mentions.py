@@ -47,7 +47,7 @@ def mentions_by_file(env: BuildEnvironment) -> dict[str, list[Mention]]:
     found: dict[str, set[Mention]] = {}
     for docname, entries in upstream_domain(env).mentions.items():
         for entry in entries:
-            mention = Mention(*entry[:4], docname, *entry[4:])
+            mention = Mention._make((*entry[:4], docname, *entry[4:]))
             found.setdefault(mention.path, set()).add(mention)
     return {path: sorted(found[path]) for path in sorted(found)}
 
