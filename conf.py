@@ -43,6 +43,7 @@ extensions = [
     "book._ext.svg_math",
     "book._ext.numbering",
     "book._ext.navigation",
+    "book._ext.contents",
     "book._ext.trace_player",
     "book._ext.home",
     "book._ext.beliefs",

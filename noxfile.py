@@ -150,7 +150,7 @@ def anchors(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The engine, the anchors, the book's extensions, the lab machinery. Arguments: pytest's."""
     python = environment(session, "full")
-    wanted = ["-m", "not browser and not vllm_cpu and not gpu"]
+    wanted = ["-m", "not browser and not downloads and not vllm_cpu and not gpu"]
     run(session, python, "-m", "pytest", "-q", *wanted, *(session.posargs or ["tests"]))
 
 
@@ -221,6 +221,17 @@ def site(session: nox.Session) -> None:
         session.warn(message)
         return
     run(session, python, "-m", "pytest", "-q", "-m", "browser", "tests", CHROMIUM=chromium)
+
+
+@nox.session
+def downloads(session: nox.Session) -> None:
+    """The book as a PDF and an ePub, in _build/downloads, from a finished build; then checked."""
+    python = environment(session, "full")
+    if not (ROOT / "_build" / "html" / ".complete").exists():
+        run(session, python, "-m", "upstream_anchors", "fetch", "--optional")
+        run(session, python, "book/serve.py", "--build-only")
+    run(session, python, "-m", "book.downloads", *session.posargs)
+    run(session, python, "-m", "pytest", "-q", "-rs", "-m", "downloads", "tests/downloads")
 
 
 @nox.session
