@@ -23,6 +23,7 @@ class Site:
 
     source: Path
     log: str = ""
+    root: Path = ROOT
 
     @property
     def html(self) -> Path:
