@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from book.serve import BUILD, run, sphinx
+from book.serving.building import Book, Build, sphinx
 
 IGNORED = {".buildinfo", ".buildinfo.bak"}  # Sphinx writes its own settings there
 
@@ -54,14 +54,16 @@ def first_difference(first: Path, second: Path) -> str:
 
 def main() -> int:
     """Two builds, one comparison; 0 when they are equal."""
-    BUILD.mkdir(exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="twice-", dir=BUILD))
+    book = Book()
+    book.folder.mkdir(exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="twice-", dir=book.folder))
     try:
         for name in ("first", "second"):
-            state = (work / name / "state").relative_to(BUILD.parent).as_posix()
+            state = (work / name / "state").relative_to(book.source).as_posix()
             # The same output path for both, since a page may name it.
-            command = sphinx(work / "html", work / "doctrees", "-E", "-D", f"build_state={state}")
-            if run(command, f"{name} build"):
+            options = ["-E", "-D", f"build_state={state}"]
+            command = sphinx(book, work / "html", work / "doctrees", *options)
+            if Build(command, f"{name} build", book.source).run():
                 return 1
             (work / "html").rename(work / name / "html")
             shutil.rmtree(work / "doctrees")
