@@ -6,6 +6,7 @@ r"""The shell's way in: `python -m upstream_anchors COMMAND`.
 | `show NAME` | path, lines, permalink and code of a target or of a bare name |
 | `check` | every target of the book resolves, and the lock says where |
 | `lock` | make the lock again, and print what changed |
+| `map PART` | file, role, callers of a part of the tree, with blanks to fill; `map check` |
 
 Exit status: 0 done, 1 an anchor is wrong, 2 the command line is wrong, 3 there is no tree.
 """
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command("check", _check, "check that every anchor of the book resolves and is in the lock")
     command("lock", _lock, "make the lock again and print what changed")
+    from upstream_anchors.codebase_map.command import add_map_arguments, run_map
+
+    add_map_arguments(command("map", run_map, "map a part of the tree, or check such a map"))
     return parser
 
 
