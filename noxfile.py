@@ -147,6 +147,14 @@ def anchors(session: nox.Session) -> None:
 
 
 @nox.session
+def drift(session: nox.Session) -> None:
+    """What became of every anchor in another release. `-- 0.33.0 --diff`, `-- all --record`."""
+    python = environment(session, "full")
+    run(session, python, "-m", "upstream_anchors", "fetch")
+    run(session, python, "-m", "upstream_anchors", "drift", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """The engine, the anchors, the book's extensions, the lab machinery. Arguments: pytest's."""
     python = environment(session, "full")

@@ -7,6 +7,7 @@ r"""The shell's way in: `python -m upstream_anchors COMMAND`.
 | `check` | every target of the book resolves, and the lock says where |
 | `lock` | make the lock again, and print what changed |
 | `map PART` | file, role, callers of a part of the tree, with blanks to fill; `map check` |
+| `drift VERSION` | what became of every anchor in another release, or in `all` later ones |
 
 Exit status: 0 done, 1 an anchor is wrong, 2 the command line is wrong, 3 there is no tree.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from upstream_anchors.drift.arguments import add_arguments as add_drift_arguments
 from upstream_anchors.errors import AnchorError, TreeError, UnreachableError
 from upstream_anchors.pin import the_pin
 from upstream_anchors.tree import TREE_VARIABLE
@@ -69,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     from upstream_anchors.codebase_map.command import add_map_arguments, run_map
 
     add_map_arguments(command("map", run_map, "map a part of the tree, or check such a map"))
+    drift = command("drift", _drift, "what became of every anchor in another release")
+    add_drift_arguments(drift)
     return parser
 
 
@@ -126,3 +130,9 @@ def _lock(options: argparse.Namespace, console: Console) -> int:
     report = relock_book(the_pin(), need_tree(the_pin(), options.tree))
     report.print(console)
     return 1 if report.problems else 0
+
+
+def _drift(options: argparse.Namespace, console: Console) -> int:
+    from upstream_anchors.drift.command import run
+
+    return run(options, console)

@@ -40,6 +40,13 @@ def check_default(resolver: Resolver, target: Target) -> Place:
     return Place(target.text, "default", path, name, start, end)
 
 
+def read_default(resolver: Resolver, path: str, name: str) -> tuple[str, int, int]:
+    r"""What a default is, as a target would claim it, and the lines that declare it."""
+    table = resolver.table(path)
+    node, start, end = _default_node(table, path, name)
+    return _shown(node, table, name), start, end
+
+
 def _default_node(table: SymbolTable, path: str, name: str) -> tuple[ast.expr, int, int]:
     if name in table:
         symbol = table[name]

@@ -35,7 +35,8 @@ SOURCES = (
     "labs/**/*.toml",
     "labs/**/*.json",
     "mini_vllm/**/*.py",
-    "upstream_anchors/**/*.py",
+    "upstream_anchors/*.py",
+    "upstream_anchors/[!.]*/**/*.py",  # its cache holds other releases' trees
 )
 
 # Directives whose body is shown or executed as it stands: a role in it is only text.

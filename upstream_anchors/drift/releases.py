@@ -21,7 +21,7 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 from rich.console import Console
 
-from upstream_anchors.errors import TreeError, nearest_names
+from upstream_anchors.errors import TreeError
 from upstream_anchors.pin import CACHE_DIR, Pin, the_pin
 from upstream_anchors.pip_sources import PipSources
 from upstream_anchors.sdist import (
@@ -177,7 +177,9 @@ def _version_of(filename: str, pin: Pin) -> str:
 
 
 def _nearest(version: str, known: list[str]) -> list[str]:
-    near = nearest_names(version, known, 3)
     wanted = Version(version).release
-    by_number = sorted(known, key=lambda v: [abs(a - b) for a, b in zip(Version(v).release, wanted)])
-    return list(dict.fromkeys([*near, *by_number[:3]]))[:3]
+
+    def distance(other: str) -> list[int]:
+        return [abs(a - b) for a, b in zip(Version(other).release, wanted)]
+
+    return sorted(known, key=distance)[:3]
