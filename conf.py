@@ -135,7 +135,9 @@ html_css_files = [
         "home",
     )
 ]
-html_js_files = [(f"js/{name}.js", {"defer": "defer"}) for name in ("keys", "progress", "print")]
+html_js_files = [
+    (f"js/{name}.js", {"defer": "defer"}) for name in ("keys", "progress", "print", "home")
+]
 templates_path = ["book/_templates"]
 html_context = {"default_mode": "auto"}
 html_permalinks_icon = "#"
@@ -150,6 +152,7 @@ html_theme_options = {
     "footer_content_items": ["copyright.html"],
     "home_page_in_toc": True,
     "primary_sidebar_end": [],
+    "secondary_sidebar_items": {"**": ["page-toc.html"], "index": []},
     "show_prev_next": False,
     "use_download_button": False,
     "use_fullscreen_button": False,

@@ -1,6 +1,12 @@
 r"""The phases of the book as they stand: read from `phases.toml` and from what is on disk.
 
 A phase is written when its guide exists. Nothing else says so, and nothing can claim it early.
+
+What leads to what is data as well. `needs` names the phases whose work a phase picks up and goes
+on with: without them its labs could not be begun. Only the nearest are named, since what those
+need is needed too; so the list of the last phase is what nothing else goes on from. `place` is
+where the phase stands on the map of the home page, as row and column, the way down being the way
+on. {py:func}`leads_to` turns the arrows round.
 """
 
 from __future__ import annotations
@@ -29,7 +35,12 @@ class Phase:
     hardware: str = ""
     tools: tuple[str, ...] = ()
     walk_away: tuple[str, ...] = ()
+<<<<<<< HEAD
     minutes: dict[str, int] = field(default_factory=dict)
+=======
+    needs: tuple[str, ...] = ()
+    place: tuple[int, int] = (0, 0)
+>>>>>>> 78ca04f (The home page: a run that plays, an anchor, a lab's first task, and the phases as a map of what leads to what)
 
     @property
     def folder(self) -> str:
@@ -79,6 +90,18 @@ def phases() -> list[Phase]:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
         result.append(Phase(number=number, **values))
     return result
+
+
+def leads_to(every: list[Phase]) -> dict[str, list[Phase]]:
+    """For each phase, by slug, those that name it among their needs."""
+    known = {phase.slug for phase in every}
+    onward: dict[str, list[Phase]] = {slug: [] for slug in known}
+    for phase in every:
+        for slug in phase.needs:
+            if slug not in known:
+                raise ValueError(f"phase {phase.slug} needs {slug!r}, which is no phase")
+            onward[slug].append(phase)
+    return onward
 
 
 def phase_of(document: str) -> Phase | None:

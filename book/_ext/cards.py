@@ -1,11 +1,12 @@
-r"""Header cards of phases and labs, the list of labs, the list of phases, and their order.
+r"""Header cards of phases and labs, the list of labs, and the order of their pages.
 
 - `{phase-card}` opens a guide: level, hours, hardware, tools, what the reader walks away with,
   progress, and the way to the phases before and after. It also makes the phase's table of
   contents, so the arrow keys know the order and no guide has to list its pages.
 - `{lab-card}` opens a lab's README from its `lab.toml`, with a tick that the browser remembers.
 - `{lab-list}` stands on the page of a phase's labs.
-- `{phases}` prints all twenty, the unwritten ones unlinked and said to be so.
+
+The list of all phases is `{phases}`, of {py:mod}`book._ext.home.phase_map`.
 """
 
 from __future__ import annotations
@@ -228,43 +229,6 @@ class LabList(CardDirective):
         return [self.progress(phase, labs), grid, *self.contents(documents)]
 
 
-class PhaseList(CardDirective):
-    """All phases, as they stand."""
-
-    def run(self) -> list[nodes.Node]:
-        """One tile a phase; with the written guides in a hidden table of contents."""
-        self.env.note_dependency(str(REGISTRY))
-        every = phases()
-        written = [phase for phase in every if phase.written(self.root)]
-        note_contents(self.env, [phase.guide for phase in written])
-        grid = new_box("phase-grid")
-        for phase in every:
-            title = nodes.paragraph(classes=["phase-tile-title"])
-            if phase in written:
-                title += self.link(phase.title, phase.guide)
-            else:
-                title += nodes.inline(phase.title, phase.title)
-            tile = new_box(
-                "phase-tile" if phase in written else "phase-tile not-written",
-                self.text(f"{phase.number:02d}", "phase-number"),
-                new_box("phase-tile-text", title, self.text(phase.line, "phase-tile-line")),
-            )
-            if phase in written:
-                labs = self.labs(phase.folder)
-                if labs:
-                    tile[1] += self.progress(phase, labs)
-            else:
-                tile[1] += self.text("not written yet", "phase-tile-state")
-            grid += tile
-        verb = "is" if len(written) == 1 else "are"
-        count = f"{len(written)} of {len(every)} phases {verb} written."
-        state = self.text(count, "phases-state")
-        toc = ["```{toctree}", ":hidden:", ":caption: The phases", ""]
-        toc += [f"/{phase.guide}" for phase in written]
-        listing = self.parse_text_to_nodes("\n".join([*toc, "```"])) if written else []
-        return [state, grid, *listing]
-
-
 def add_missing_card(app: Sphinx, docname: str, source: list[str]) -> None:
     """A lab's README has its card, and the list of labs its list, also when it was forgotten."""
     parts = docname.split("/")
@@ -316,7 +280,6 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("phase-card", PhaseCard)
     app.add_directive("lab-card", LabCard)
     app.add_directive("lab-list", LabList)
-    app.add_directive("phases", PhaseList)
     app.connect("env-get-outdated", _outdated)
     app.connect("source-read", add_missing_card)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True}

@@ -317,6 +317,32 @@
       root.addEventListener("keydown", (event) => this.key(event));
       root.classList.add("tp-on");
       this.go(Number(root.dataset.start), false);
+      this.plays = Number(root.dataset.plays ?? 0);
+      if (this.plays && !still.matches) this.playWhenSeen();
+    }
+
+    // Runs by itself as often as the page says, from when it is in sight, until a reader touches it.
+    playWhenSeen() {
+      const stop = () => (this.plays = 0);
+      for (const kind of ["pointerdown", "keydown"]) this.root.addEventListener(kind, stop, { once: true });
+      const watch = new IntersectionObserver(([entry]) => {
+        if (!this.plays) watch.disconnect();
+        else if (entry.isIntersecting && !this.timer) this.play();
+        else if (!entry.isIntersecting && this.timer) this.pause();
+      }, { threshold: 0.4 });
+      watch.observe(this.root);
+    }
+
+    // At the last step: once more, after a while, if the page still has runs to give.
+    end() {
+      this.pause();
+      if (this.plays && --this.plays) {
+        setTimeout(() => {
+          if (!this.plays || this.timer || this.step !== this.last) return;
+          this.go(Number(this.root.dataset.start));
+          this.play();
+        }, 2 * PACE);
+      }
     }
 
     buildControls(bar) {
@@ -401,7 +427,7 @@
         for (const cell of grid.querySelectorAll(".tp-now")) cell.classList.remove("tp-now");
         for (const cell of grid.querySelectorAll(`[data-step="${to}"]`)) cell.classList.add("tp-now");
       }
-      if (to === this.last) this.pause();
+      if (to === this.last) this.end();
     }
 
     // The reader takes over: what plays by itself stops.

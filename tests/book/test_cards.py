@@ -69,7 +69,10 @@ def test_a_document_knows_its_phase():
 def course(site):
     """A course of one written phase with two labs."""
     conf = (site.source / "conf.py").read_text()
-    conf = conf.replace('    "book._ext.weave",', '    "book._ext.cards",\n    "book._ext.weave",')
+    conf = conf.replace(
+        '    "book._ext.weave",',
+        '    "book._ext.cards",\n    "book._ext.home",\n    "book._ext.weave",',
+    )
     conf = conf.replace(
         'sys.path.insert(0, os.environ["BOOK_ROOT"])',
         'sys.path[:0] = [os.environ["BOOK_ROOT"], os.environ["BOOK_ROOT"] + "/labs"]',

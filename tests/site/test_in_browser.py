@@ -233,7 +233,7 @@ def test_the_theme_toggles_and_is_remembered(tab):
 
 
 def test_figures_follow_the_theme(tab):
-    page = tab.open("index.html")
+    page = tab.open_first("/01-deep-dive")
     colour = """() => {
         const text = document.querySelector('svg.figure-svg text');
         return getComputedStyle(text).fill;

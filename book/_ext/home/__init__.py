@@ -10,6 +10,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+from book._ext.home.first_task import FirstTask
+from book._ext.home.phase_map import PhaseMap
 from book.drawings.mark import header_svg
 
 
@@ -19,6 +21,14 @@ def add_mark(app: Sphinx, page: str, template: str, context: dict[str, Any], tre
 
 
 def setup(app: Sphinx) -> dict[str, object]:
-    """Connect to the pages."""
+    """Register the directives, and connect to the pages."""
+    app.setup_extension("book._ext.cards")
+    app.add_directive("first-task", FirstTask)
+    app.add_directive("phases", PhaseMap)
     app.connect("html-page-context", add_mark)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 1,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

@@ -16,8 +16,10 @@ The argument names a scenario of `book/traces/registry.py`. Its caption is requi
 to look for. `:show:` chooses panels among `requests`, `budget`, `blocks` and `queue`, all of them
 by default. `:start:` is the step that is shown first, 1 by default, 0 for the state before it.
 `:steps:` cuts the run after that many steps. `:name:` makes the figure a target, as anywhere.
-`#trace=preemption&step=7` behind the address of the page opens the player at that step; the player
-has a link to the step it shows.
+`:compact:` leaves out the table of steps and the folds while the script runs, and `:plays: 2` lets
+it run by itself, twice, from when it is first seen until somebody touches it; never for a reader
+who asked for less motion. `#trace=preemption&step=7` behind the address of the page opens the
+player at that step; the player has a link to the step it shows.
 
 | scenario | shows |
 |---|---|

@@ -32,6 +32,8 @@ class TraceDirective(SphinxDirective):
         "show": panels,
         "caption": directives.unchanged_required,
         "name": directives.unchanged,
+        "compact": directives.flag,
+        "plays": directives.positive_int,
     }
 
     def run(self) -> list[nodes.Node]:
@@ -53,7 +55,14 @@ class TraceDirective(SphinxDirective):
             raise self.error(f"trace: :start: {start}; {scenario} has {recording.num_steps} steps")
         uses = note_use(self.env, scenario)
         element_id = f"trace-{scenario}" + (f"-{uses}" if uses > 1 else "")
-        markup = player(recording, element_id, self.options.get("show", PANELS), start)
+        markup = player(
+            recording,
+            element_id,
+            self.options.get("show", PANELS),
+            start,
+            compact="compact" in self.options,
+            plays=self.options.get("plays", 0),
+        )
         figure = nodes.figure("", nodes.raw("", markup, format="html"), classes=["trace-figure"])
         figure += self._caption()
         self.set_source_info(figure)

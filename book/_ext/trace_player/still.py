@@ -18,12 +18,22 @@ MANY = 12  # steps, from which on a narrow screen shows only some of their numbe
 _WAITING, _RUNNING, _PREEMPTED = STATUSES[1:4]
 
 
-def player(recording: Recording, element_id: str, panels: tuple[str, ...], start: int) -> str:
+def player(
+    recording: Recording,
+    element_id: str,
+    panels: tuple[str, ...],
+    start: int,
+    *,
+    compact: bool = False,
+    plays: int = 0,
+) -> str:
     """The whole element: static picture, legend, words, and the data for the script."""
     name = escape(recording.name)
     label = escape(f"Trace: {recording.title}", quote=True)
+    css = "trace-player tp-compact" if compact else "trace-player"
+    by_itself = f'data-plays="{plays}" ' if plays else ""
     parts = [
-        f'<div class="trace-player" id="{element_id}" data-trace="{name}" data-start="{start}" '
+        f'<div class="{css}" id="{element_id}" data-trace="{name}" data-start="{start}" {by_itself}'
         f'data-show="{" ".join(panels)}" role="group" aria-label="{label}">',
         '<div class="tp-still">',
         *(_lane(lane, recording, panels) for lane in recording.lanes),
