@@ -152,7 +152,6 @@ html_theme_options = {
     "footer_content_items": ["copyright.html"],
     "home_page_in_toc": True,
     "primary_sidebar_end": [],
-    "secondary_sidebar_items": {"**": ["page-toc.html"], "index": []},
     "show_prev_next": False,
     "use_download_button": False,
     "use_fullscreen_button": False,

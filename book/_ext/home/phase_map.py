@@ -21,7 +21,7 @@ from book._ext.cards import CardDirective, note_contents
 from book.phases import REGISTRY, Phase, phases
 
 #: Units of the drawing a column, a row, and from a row's edge to the edge of what stands in it.
-COLUMN, ROW, INSET = 100, 112, 12
+COLUMN, ROW, INSET = 100, 120, 12
 COLUMNS = 7
 
 
