@@ -35,12 +35,9 @@ class Phase:
     hardware: str = ""
     tools: tuple[str, ...] = ()
     walk_away: tuple[str, ...] = ()
-<<<<<<< HEAD
     minutes: dict[str, int] = field(default_factory=dict)
-=======
     needs: tuple[str, ...] = ()
     place: tuple[int, int] = (0, 0)
->>>>>>> 78ca04f (The home page: a run that plays, an anchor, a lab's first task, and the phases as a map of what leads to what)
 
     @property
     def folder(self) -> str:

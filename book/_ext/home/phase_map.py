@@ -66,7 +66,9 @@ class PhaseMap(CardDirective):
         elif labs := self.labs(phase.folder):
             minutes = sum(lab.minutes for lab in labs)
             count = nodes.Text(f"0 / {len(labs)} labs, {minutes} minutes")
-            item += new_box("phase-progress", count, **{"progress-phase": number})
+            item += new_box(
+                "phase-progress", count, **{"progress-phase": number, "progress-form": "labs"}
+            )
         return item
 
 
