@@ -48,6 +48,7 @@ extensions = [
     "book._ext.home",
     "book._ext.beliefs",
     "book._ext.correspondence",
+    "book._ext.search",
 ]
 
 # ---- sources ----------------------------------------------------------------------------------
@@ -133,12 +134,15 @@ html_css_files = [
         "evidence",
         "site",
         "home",
+        "search",
     )
 ]
 html_js_files = [
-    (f"js/{name}.js", {"defer": "defer"}) for name in ("keys", "progress", "print", "home")
+    (f"js/{name}.js", {"defer": "defer"})
+    for name in ("keys", "progress", "print", "home", "search")
 ]
 templates_path = ["book/_templates"]
+html_additional_pages = {"search": "search.html"}  # ours: book/_ext/search says why
 html_context = {"default_mode": "auto"}
 html_permalinks_icon = "#"
 html_math_renderer = "svg"

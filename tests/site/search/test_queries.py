@@ -1,0 +1,41 @@
+"""Thirty queries, written before the index was: the right page is among the first three.
+
+`pytest tests/site/search -s -k thirty` prints the table.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+WANTED = 27  # of thirty
+AMONG = 3
+
+
+def test_the_queries_are_thirty_and_of_every_kind(queries):
+    assert len(queries) == 30
+    assert len({query["text"] for query in queries}) == 30
+    kinds = {query["kind"] for query in queries}
+    assert kinds == {"words", "ours", "upstream", "log", "error", "typing"}
+    assert all(query["right"] and query["because"] for query in queries)
+
+
+def test_every_right_page_is_a_page(queries, search):
+    names = {page[0] for page in search.raw["pages"]}
+    missing = {page for query in queries for page in query["right"]} - names
+    assert not missing
+
+
+def test_the_right_page_is_among_the_first_three_for_27_of_thirty(queries, search):
+    answers = search.pages(*(query["text"] for query in queries))
+    rows, found = [], 0
+    for query, pages in zip(queries, answers, strict=True):
+        places = [pages.index(page) + 1 for page in query["right"] if page in pages]
+        rank = min(places, default=None)
+        found += rank is not None and rank <= AMONG
+        first = pages[0] if pages else "nothing"
+        rows.append(f"{rank or '-':>4}  {query['text']:58}  {first}")
+    table = "\n".join(["rank  query" + " " * 55 + "first page", *rows])
+    print(f"\n{table}\n{found} of {len(queries)} among the first {AMONG}")
+    assert found >= WANTED, table
