@@ -20,6 +20,7 @@ from sphinx import addnodes
 from book._ext.boxes import box
 from book._ext.questions import summary
 from book._ext.search.words import terms
+from upstream_anchors.place import Place
 from upstream_anchors.target import Target
 
 FIELDS = ("title", "context", "name", "literal", "upstream", "body", "code")
@@ -129,8 +130,8 @@ class PageReader:
         elif isinstance(node, nodes.container) and "up-code" in node["classes"]:
             self._excerpt(node, at)
         else:
-            if isinstance(node, nodes.reference) and "up_target" in node:
-                self._use(node["up_target"], at, 1)
+            if isinstance(node, nodes.reference) and "up_place" in node:
+                self._use(Place(*node["up_place"]), at, 1)
             self._children(node, at)
             if not isinstance(node, nodes.Inline):
                 self._pieces[at].append(" ")
@@ -170,19 +171,17 @@ class PageReader:
 
     def _excerpt(self, node: nodes.container, at: int) -> None:
         for caption in node.findall(nodes.caption):
-            where = [r for r in caption.findall(nodes.reference) if "up-link" in r["classes"]][-1:]
-            for link in where:
-                path, *rest = link.astext().split(" · ")
-                target = f"{path}#{rest[0]}" if len(rest) > 1 else path
-                self._use(target, at, 3)
+            for link in caption.findall(nodes.reference):
+                if "up_place" in link:
+                    self._use(Place(*link["up_place"]), at, 3)
             self._pieces[at].append(" ".join(part.astext() for part in caption.children) + " ")
         for code in node.findall(nodes.literal_block):
             self.page.entries[at].count("code", code.astext())
 
-    def _use(self, target: str, at: int, weight: int) -> None:
+    def _use(self, place: Place, at: int, weight: int) -> None:
         """Note an anchor under every form in which somebody might type it."""
         entry = self.page.entries[at]
-        key = upstream_key(target)
+        key = upstream_key(place.target)
         self.page.upstream[key] += weight
         for form in spelled(*key):
             for _ in range(weight):
