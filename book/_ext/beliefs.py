@@ -37,7 +37,7 @@ class BeliefDirective(SphinxDirective):
         text, messages = self.parse_inline(self.options.get("often", ""))
         often += nodes.paragraph("", "", *text)
         found = new_box("belief-found", *self.parse_content_to_nodes())
-        if not any(link.get("up_target") for link in found.findall(nodes.reference)):
+        if not any(link.get("up_place") for link in found.findall(nodes.reference)):
             self.warn(f"belief {name}: no anchor, so nothing shows that it is true at the pin")
         if "absent" in self.options:
             found += self.looked_for(name, self.options["absent"])

@@ -81,8 +81,8 @@ class Counter:
             for item in node.findall(box) if "recall" in classes else ():
                 self.load.recalls += "recall-item" in item["classes"]
             return
-        if target := node.get("up_target"):
-            self.targets.add(str(target))
+        if (place := node.get("up_place")) and "up-quiet" not in classes:
+            self.targets.add(str(place[0]))
         if "trace-figure" in classes:
             self.load.players += 1
             captions = [c for c in node.children if isinstance(c, nodes.caption)]

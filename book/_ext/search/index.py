@@ -52,7 +52,10 @@ _KINDS = {
     "INTERVIEW": "interview",
     "CHEATSHEET": "cheat sheet",
 }
-_LISTS = {"book/reference/anchors", "book/reference/quantities", "book/reference/papers"}
+_LISTS = {
+    f"book/reference/{name}"
+    for name in ("anchors", "correspondence", "minutes", "papers", "quantities")
+}
 
 
 @dataclass

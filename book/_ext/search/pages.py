@@ -217,7 +217,7 @@ def upstream_key(target: str) -> tuple[str, str]:
 
 
 def spelled(where: str, name: str) -> list[str]:
-    """The forms of an upstream name: the symbol, its last part, the file, the module."""
+    """The forms of an upstream name: the file, the symbol, its parts, the module's name for it."""
     if "/" not in where and "." not in where:
         return [name]
     forms = [where, where.rpartition("/")[2]]
@@ -225,6 +225,7 @@ def spelled(where: str, name: str) -> list[str]:
         module = re.sub(r"\.py$", "", where)
         parts = name.split(".")
         forms += [".".join(parts[start:]) for start in range(len(parts))]
+        forms += [".".join(parts[:end]) for end in range(1, len(parts))]  # the classes around it
         forms.append(f"{module}.{name}")
     elif name:
         forms.append(name)

@@ -60,7 +60,8 @@ BookSearch.ranking = (() => {
     const symbol = nameKey(name);
     if (!symbol) return [path, path.split(".").at(-1)];
     const parts = symbol.split(".");
-    return [...parts.map((_, i) => parts.slice(i).join(".")), `${path}.${symbol}`, path];
+    const within = parts.map((_, i) => parts.slice(0, i + 1).join("."));
+    return [...within, ...parts.map((_, i) => parts.slice(i).join(".")), `${path}.${symbol}`, path];
   }
 
   function decode(text) {
