@@ -120,8 +120,8 @@ def test_every_preview_belongs_to_a_line_of_its_page():
 
 def test_they_are_not_in_the_search():
     index = (HTML / "search-index.js").read_text(encoding="utf-8")
-    assert r'[\"UPSTREAM_PIN\",' in index
-    assert r'[\"upstream/' not in index
+    assert r"[\"UPSTREAM_PIN\"," in index
+    assert r"[\"upstream/" not in index
 
 
 @pytest.fixture

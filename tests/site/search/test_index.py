@@ -9,8 +9,6 @@ from book._ext.search.words import STOP_WORDS, chains, name_key, stem, terms
 
 pytestmark = pytest.mark.browser
 
-LISTS = {"book/reference/anchors", "book/reference/quantities", "book/reference/papers"}
-
 
 def homes(search, kind: str) -> dict[str, set[str]]:
     """Title of an entry of this kind → the pages that have it."""
