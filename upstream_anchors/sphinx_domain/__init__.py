@@ -4,6 +4,8 @@ r"""Sphinx extension: upstream's lines on the book's pages.
 |---|---|
 | role `up` | a link to the lines, with a preview of them under the pointer |
 | directive `up-code` | an excerpt with upstream's own line numbers |
+| directives `map-picture`, `map-table` | a part of the tree: who imports and calls whom |
+| directives `most-imported`, `map-tally` | the same of the whole package, in numbers |
 | directive `anchor-ledger` | a table of the anchors that a page, a phase or the book uses |
 | roles `py:class` and kin, of a vLLM name | a link to its definition, in prose and in annotations |
 
@@ -21,6 +23,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+from upstream_anchors.sphinx_domain.codebase import connect_codebase
 from upstream_anchors.sphinx_domain.domain import UpstreamDomain, connect_python_names
 from upstream_anchors.sphinx_domain.excerpt import Excerpt
 from upstream_anchors.sphinx_domain.ledger import AnchorLedger, connect_ledger
@@ -42,6 +45,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("anchor-ledger", AnchorLedger)
     connect_python_names(app)
     connect_ledger(app)
+    connect_codebase(app)
     connect_mentions(app)
     connect_local_files(app)
     connect_local_pages(app)
