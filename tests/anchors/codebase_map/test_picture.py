@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +38,7 @@ def test_every_file_has_a_place_and_every_import_is_drawn_or_implied(edges) -> N
         assert edge[1] in seen
     for route in layers.routes:
         rows = [height[n] for n in (route.importer, *route.via, route.imported)]
-        steps = {b - a for a, b in zip(rows, rows[1:], strict=False)}
+        steps = {b - a for a, b in pairwise(rows)}
         assert steps <= {1} or steps <= {-1} or rows[0] == rows[-1]
 
 
