@@ -155,6 +155,14 @@ def drift(session: nox.Session) -> None:
 
 
 @nox.session
+def pin(session: nox.Session) -> None:
+    """Move the pin to `-- VERSION` on a branch, and list what a person must decide."""
+    python = environment(session, "full")
+    run(session, python, "-m", "upstream_anchors", "fetch")
+    run(session, python, "-m", "upstream_anchors", "pin", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """The engine, the anchors, the book's extensions, the lab machinery. Arguments: pytest's."""
     python = environment(session, "full")

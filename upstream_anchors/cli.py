@@ -6,6 +6,7 @@ r"""The shell's way in: `python -m upstream_anchors COMMAND`.
 | `show NAME` | path, lines, permalink and code of a target or of a bare name |
 | `check` | every target of the book resolves, and the lock says where |
 | `lock` | make the lock again, and print what changed |
+| `pin VERSION` | move the pin on a branch, and list what a person has to decide |
 | `map PART` | file, role, callers of a part of the tree, with blanks to fill; `map check` |
 | `drift VERSION` | what became of every anchor in another release, or in `all` later ones |
 
@@ -71,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     from upstream_anchors.codebase_map.command import add_map_arguments, run_map
 
     add_map_arguments(command("map", run_map, "map a part of the tree, or check such a map"))
+    from upstream_anchors.repin.arguments import add_pin_arguments
+
+    add_pin_arguments(command("pin", _pin, "move the pin on a branch; list what is to be decided"))
     drift = command("drift", _drift, "what became of every anchor in another release")
     add_drift_arguments(drift)
     return parser
@@ -136,3 +140,9 @@ def _drift(options: argparse.Namespace, console: Console) -> int:
     from upstream_anchors.drift.command import run
 
     return run(options, console)
+
+
+def _pin(options: argparse.Namespace, console: Console) -> int:
+    from upstream_anchors.repin.command import run_pin
+
+    return run_pin(options, console)
