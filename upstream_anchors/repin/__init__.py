@@ -7,7 +7,7 @@ of its own and hands over the second, as a list on which each anchor that is not
 stands exactly once.
 
 `decisions` sorts anchors into kinds, `suggesting` finds new targets for what was renamed,
-`mentions` finds the facts that are no anchors, `pin_file` and `branch` write, `edits` changes targets in pages
-and only when asked, `listing` prints. What became of each anchor comes from
+`mentions` finds the facts that are no anchors, `pin_file` and `branch` write, `edits` changes
+targets in pages and only when asked, `listing` prints. What became of each anchor comes from
 {py:mod}`upstream_anchors.drift`.
 """
