@@ -36,6 +36,7 @@ extensions = [
     "book._ext.cards",
     "book._ext.progress",
     "book._ext.budgets",
+    "book._ext.recall",
     "book._ext.measurements",
     "book._ext.notebooks",
     "book._ext.streams",

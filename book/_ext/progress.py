@@ -91,5 +91,6 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("doctree-read", add_minutes)
     app.connect("html-page-context", add_tick)
     app.add_css_file("css/progress.css", priority=850)  # after the sheets that conf.py names
+    app.add_js_file("js/store.js", loading_method="defer", priority=400)
     app.add_js_file(SCRIPT, loading_method="defer", priority=400)
     return {"version": "1", "env_version": 1, "parallel_read_safe": False}

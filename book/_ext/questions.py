@@ -20,7 +20,7 @@ from book._ext.boxes import new_box
 from book._ext.references import DomainRole
 from book.questions import COMPETENCIES, Entry, EntryError, Text, parse_entry
 
-_LABELS = {
+LABELS = {
     "mechanism": "Mechanism",
     "arithmetic": "Invariant and arithmetic",
     "consequence": "Consequence in operation",
@@ -134,7 +134,7 @@ class EntryDirective(SphinxDirective):
 
     def _part(self, name: str, part: Text) -> nodes.Node:
         block = new_box(f"entry-part part-{name}")
-        if label := _LABELS[name]:
+        if label := LABELS[name]:
             block += nodes.paragraph("", label, classes=["part-label"])
         block += self._text(part, "part-text").children
         return block

@@ -2,9 +2,8 @@
 //
 // What is kept: localStorage["inside-the-engine:progress"] =
 //   {"version": 1, "labs": {"phase-01/lab-03": <when, in ms>}, "pages": {"book/...": <when>}}
-// The list of labs that earlier builds kept is taken over once. What is of another version or is
-// no such object is put aside under "...:progress:set-aside" before anything is written, and the
-// page goes on with nothing ticked.
+// The list of labs that earlier builds kept is taken over once. What cannot be used is put aside
+// (see store.js), and the page goes on with nothing ticked.
 //
 // What each phase consists of comes from course.js, which every build writes:
 //   window.insideTheEngine.course = {"02": {labs: [[id, minutes], ...], pages: [[...], ...]}, ...}
@@ -29,14 +28,10 @@
 (() => {
   "use strict";
 
-  const STORE = "inside-the-engine:progress";
+  const { isMap, store, takeOver, course = {} } = window.insideTheEngine;
   const OLD = "inside-the-engine:labs-done";
-  const VERSION = 1;
-  const course = window.insideTheEngine?.course ?? {};
   let graded = {};
-  let unsaved = null; // the state of a tab that may not store
 
-  const isMap = (x) => typeof x === "object" && x !== null && !Array.isArray(x);
   const isId = (x) => typeof x === "string" && /^[\w./-]{1,200}$/.test(x);
 
   function ticks(x) {
@@ -44,51 +39,23 @@
     return Object.fromEntries(Object.entries(x).filter(([id, at]) => isId(id) && at >= 0));
   }
 
-  function stored(key) {
-    try {
-      return localStorage.getItem(key);
-    } catch {
-      return null; // a private window may refuse
-    }
-  }
+  const kept = store("progress", 1, ({ labs, pages }) => ({
+    labs: ticks(labs),
+    pages: ticks(pages),
+  }));
 
-  function parsed(text) {
-    try {
-      return JSON.parse(text);
-    } catch {
-      return undefined;
-    }
-  }
-
-  function load() {
-    if (unsaved) return unsaved;
-    const text = stored(STORE);
-    if (text !== null) {
-      const kept = parsed(text);
-      const known = isMap(kept) && kept.version === VERSION;
-      return { labs: ticks(known && kept.labs), pages: ticks(known && kept.pages), known };
-    }
-    const before = parsed(stored(OLD) ?? "[]");
-    const labs = Array.isArray(before) ? before.filter(isId).map((lab) => [lab, 0]) : [];
-    return { labs: Object.fromEntries(labs), pages: {}, known: true };
-  }
-
-  function save(state) {
-    const { labs, pages } = state;
-    try {
-      if (!state.known) localStorage.setItem(`${STORE}:set-aside`, stored(STORE) ?? "");
-      localStorage.setItem(STORE, JSON.stringify({ version: VERSION, labs, pages }));
-      localStorage.removeItem(OLD);
-    } catch {
-      unsaved = state; // the tick then lasts as long as the page
-    }
+  if (kept.isEmpty()) {
+    takeOver(OLD, (list) => {
+      const labs = Array.isArray(list) ? list.filter(isId).map((lab) => [lab, 0]) : [];
+      kept.save({ labs: Object.fromEntries(labs), pages: {} });
+    });
   }
 
   function toggle(kind, id) {
-    const state = load();
+    const state = kept.load();
     if (id in state[kind]) delete state[kind][id];
     else state[kind][id] = Date.now();
-    save(state);
+    kept.save(state);
     show();
   }
 
@@ -183,7 +150,7 @@
   }
 
   function show() {
-    const state = load();
+    const state = kept.load();
     for (const element of document.querySelectorAll("[data-progress-phase]")) fill(element, state);
     for (const tile of document.querySelectorAll(".lab-tile")) showTile(tile, state);
     for (const holder of document.querySelectorAll(".lab-done")) showLab(holder, state);
@@ -202,5 +169,5 @@
   });
   document.addEventListener("DOMContentLoaded", show);
   window.addEventListener("pageshow", (event) => event.persisted && show());
-  window.addEventListener("storage", (event) => event.key === STORE && show());
+  window.addEventListener("storage", (event) => event.key === kept.key && show());
 })();
