@@ -97,7 +97,8 @@
     });
     row.append(...buttons, when);
     item.querySelector("details").append(row);
-    const badge = { "not-yet": "not yet", due: "due", resting: "resting" }[(show(before), item.dataset.state)];
+    show(before);
+    const badge = { "not-yet": "not yet", due: "due", resting: "resting" }[item.dataset.state];
     if (badge) item.querySelector(".recall-kind").append(made("span", "recall-badge", badge));
   }
 
@@ -108,25 +109,26 @@
     const asked = ids.map((id) => marks[id]).filter(Boolean);
     const due = asked.filter(isDue).length;
     if (!asked.length) {
-      return "Nothing is marked yet. Questions come here once you have marked them at the end of a deep dive.";
+      return "Nothing is marked yet. Questions come here once you mark them at a deep dive's end.";
     }
     const rest = asked.length - due;
     if (due) return `${due} due, ${rest} resting, ${ids.length - asked.length} not asked yet.`;
     const next = asked.map((mark) => mark.due).sort()[0];
-    const date = new Date(`${next}T12:00`).toLocaleDateString("en-GB", { day: "numeric", month: "long" });
+    const form = { day: "numeric", month: "long" };
+    const date = new Date(`${next}T12:00`).toLocaleDateString("en-GB", form);
     return `Nothing is due today. ${rest} resting; the next comes on ${date}.`;
   }
 
   function onlyDue(holder, marks) {
     const text = made("p", "recall-summary", summary(marks));
     const all = made("button", "tick", "Show every question");
-    const nothing = [...holder.querySelectorAll(".recall")];
+    const groups = [...holder.querySelectorAll(".recall")];
     function show() {
       const every = all.getAttribute("aria-pressed") === "true";
       for (const item of holder.querySelectorAll(".recall-item")) {
         item.hidden = !every && !isDue(marks[item.dataset.recall]);
       }
-      for (const group of nothing) {
+      for (const group of groups) {
         group.hidden = !group.querySelector(".recall-item:not([hidden])");
       }
     }
