@@ -23,6 +23,7 @@ from book._ext.boxes import box
 from book._ext.cards import page_of
 from book.phases import phase_of
 from book.reading_time import WORDS_OF_A_FORMULA, Load, complaint
+from upstream_anchors.sphinx_domain.domain import LINK_CLASS
 
 LOGGER = logging.getLogger(__name__)
 TYPED = "/02-mini-build"
@@ -81,8 +82,9 @@ class Counter:
             for item in node.findall(box) if "recall" in classes else ():
                 self.load.recalls += "recall-item" in item["classes"]
             return
-        if (place := node.get("up_place")) and "up-quiet" not in classes:
-            self.targets.add(str(place[0]))
+        if LINK_CLASS in classes and "up-quiet" not in classes:
+            self.targets.add(node.get("refuri", ""))
+        self.load.absent += "up-absent" in classes
         if "trace-figure" in classes:
             self.load.players += 1
             captions = [c for c in node.children if isinstance(c, nodes.caption)]

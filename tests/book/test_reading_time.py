@@ -6,15 +6,18 @@ import json
 from dataclasses import fields
 
 import pytest
+from docutils import nodes
 
+from book._ext.budgets import Counter
 from book.phases import phases
 from book.reading_time import FACTOR, LAB_FACTOR, Load, complaint
+from upstream_anchors.sphinx_domain.domain import LINK_CLASS
 
 PHASE = "phase-01-architecture-and-request-lifecycle"
 GUIDE = phases()[1].minutes["00-guide"]
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Load)])
+@pytest.mark.parametrize("name", sorted({f.name for f in fields(Load)} - {"absent"}))
 def test_everything_that_is_counted_takes_time(name):
     assert Load(**{name: 60}).minutes() > 0
     assert Load(**{name: 120}).minutes() == pytest.approx(2 * Load(**{name: 60}).minutes())
@@ -116,3 +119,20 @@ def test_what_a_directive_brings_is_counted_and_what_is_folded_is_not(paged):
     assert seen["entry_minutes"] == 7
     assert seen["equations"] == 1
     assert seen["figures"] == 1
+
+
+def test_an_anchor_counts_once_a_page():
+    document = nodes.paragraph()
+    for name in ("a", "b", "a"):
+        document += nodes.reference("", name, refuri=name, classes=[LINK_CLASS])
+    document += nodes.reference("", "elsewhere", refuri="c")
+    assert Counter(typed=False).count(document).anchors == 2
+
+
+def test_a_page_whose_excerpts_are_missing_is_not_judged():
+    document = nodes.paragraph("", "", nodes.container(classes=["up-code", "up-absent"]))
+    load = Counter(typed=False).count(document)
+    assert load.absent == 1
+    assert complaint(500, load) == ""
+    load.absent = 0
+    assert complaint(500, load)

@@ -30,9 +30,10 @@ def text_of(page) -> str:
     return page.locator(".progress-text").first.inner_text()
 
 
-def grade(page, labs: dict) -> None:
+def grade(page, labs: dict, problem: str = "") -> None:
     """Dispatch what the server's script dispatches."""
-    detail = {"version": 1, "state": "ok", "problem": "", "labs": labs}
+    state = "damaged" if problem else "ok"
+    detail = {"version": 1, "state": state, "problem": problem, "labs": labs}
     page.evaluate(
         "(d) => document.dispatchEvent(new CustomEvent('labs-state', {detail: d}))", detail
     )
@@ -173,6 +174,16 @@ def test_a_graded_lab_is_done_and_says_who_graded_it(tab):
     grade(page, {})
     assert note.is_hidden()
     assert page.locator(".lab-done button").is_visible()
+
+
+def test_a_record_that_cannot_be_read_is_said_to_be_so(tab):
+    page = tab.open_first("/lab-")
+    grade(page, {}, problem="progress.json: <b>cut off</b>")
+    note = page.locator(".lab-graded")
+    assert "progress.json: <b>cut off</b>" in note.inner_text()
+    assert page.locator(".lab-done button").is_visible()
+    grade(page, {})
+    assert note.is_hidden()
 
 
 def test_a_tick_by_hand_outlives_what_the_command_says(tab):

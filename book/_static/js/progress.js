@@ -31,6 +31,7 @@
   const { isMap, store, takeOver, course = {} } = window.insideTheEngine;
   const OLD = "inside-the-engine:labs-done";
   let graded = {};
+  let damage = ""; // what could not be read of the command's record
 
   const isId = (x) => typeof x === "string" && /^[\w./-]{1,200}$/.test(x);
 
@@ -134,8 +135,9 @@
     // What was graded needs no tick by hand; one that is there can still be taken back.
     button.hidden = isGraded(lab) && !ticked;
     const note = part(holder, "p", "lab-graded");
-    note.textContent = (isGraded(lab) ? "✓ " : "") + byCommand(lab);
-    note.hidden = !byCommand(lab);
+    const unread = damage && `Not all of the labs command's record can be read: ${damage}`;
+    note.textContent = (isGraded(lab) ? "✓ " : "") + (byCommand(lab) || unread);
+    note.hidden = !note.textContent;
   }
 
   function tick(holder, pressed, labels, act) {
@@ -164,7 +166,9 @@
 
   document.addEventListener("labs-state", (event) => {
     const detail = event.detail;
-    graded = isMap(detail) && detail.version === 1 && isMap(detail.labs) ? detail.labs : {};
+    const known = isMap(detail) && detail.version === 1 && isMap(detail.labs);
+    graded = known ? detail.labs : {};
+    damage = known && detail.state === "damaged" ? String(detail.problem) : "";
     show();
   });
   document.addEventListener("DOMContentLoaded", show);
