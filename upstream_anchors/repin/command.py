@@ -45,35 +45,58 @@ def run_pin(options: argparse.Namespace, console: Console) -> int:
     if version == pin.version:
         raise TreeError(f"The pin is {pin} already.")
     if not options.dry_run:
-        refuse_unless_clean(PROJECT_ROOT, version)
-    new_tree = release_tree(version, console=Console(stderr=True))
-    plan = make_plan(pin, need_tree(pin, options.tree), new_tree)
-    for line in [*summary(plan.move, plan.fates), *listing(plan.move, touched_by(pin))]:
-        console.print(line)
-    console.print("\nNOT ANCHORS. What else names the old release, or was counted in its tree.")
-    counts = changed_counts(counts_of(pin, need_tree(pin, options.tree), plan.pin, new_tree))
-    for line in mentions_listing(find_mentions(PROJECT_ROOT, pin), counts):
-        console.print(line)
-    console.print()
-    edits, missed = planned_edits(PROJECT_ROOT, plan.move.decisions)
-    applied = options.apply_renames and not options.dry_run
-    for line in edits_listing(edits, missed, applied):
-        console.print(line)
-    if options.dry_run:
-        console.print(f"\nNothing was written. {pin} is still the pin.")
-        return 0
-    name = write_plan(PROJECT_ROOT, plan, new_tree, edits if applied else [])
-    console.print(
-        f"\nOn the branch {name}, {plan.pin} is the pin. Next: `python -m upstream_anchors fetch` "
-        "after upstream/ was removed, then `check` until the list above is done."
+        refuse_unless_clean(PROJECT_ROOT, version)  # before anything is downloaded
+    old = need_tree(pin, options.tree)
+    new = release_tree(version, console=Console(stderr=True))
+    plan = make_plan(pin, old, new)
+    counts = changed_counts(counts_of(pin, old, plan.pin, new))
+    carry_out(
+        plan,
+        new,
+        console,
+        counts=counts,
+        dry_run=options.dry_run,
+        apply_renames=options.apply_renames,
     )
     return 0
 
 
+def carry_out(
+    plan: Plan,
+    tree: Tree,
+    console: Console,
+    *,
+    root: Path = PROJECT_ROOT,
+    counts: Sequence[Count] = (),
+    dry_run: bool = False,
+    apply_renames: bool = False,
+) -> None:
+    r"""Print the whole list, and unless it is a dry run make the branch; `tree` is the new one."""
+    for line in [*summary(plan.move, plan.fates), *listing(plan.move, touched_by(plan.old, root))]:
+        console.print(line)
+    console.print("\nNOT ANCHORS. What else names the old release, or was counted in its tree.")
+    for line in mentions_listing(find_mentions(root, plan.old), counts):
+        console.print(line)
+    console.print()
+    edits, missed = planned_edits(root, plan.move.decisions)
+    applied = apply_renames and not dry_run
+    for line in edits_listing(edits, missed, applied):
+        console.print(line)
+    if dry_run:
+        console.print(f"\nNothing was written. {plan.old} is still the pin.")
+        return
+    name = write_plan(root, plan, tree, edits if applied else [])
+    console.print(
+        f"\nOn the branch {name}, {plan.pin} is the pin. Next: remove upstream/, then "
+        "`nox -s anchors` until it is content, and the rest of this list."
+    )
+
+
 @dataclass(frozen=True)
 class Plan:
-    r"""The new pin, what became of every anchor, and the new lock with its decisions."""
+    r"""The old pin and the new, what became of every anchor, the new lock with its decisions."""
 
+    old: Pin
     pin: Pin
     fates: Sequence[Fate]
     move: Move
@@ -101,15 +124,16 @@ def make_plan(pin: Pin, old: Tree, new: Tree, root: Path = PROJECT_ROOT) -> Plan
         return track(targets, description=what, console=Console(stderr=True), transient=True)
 
     fates = classify(lock, old, new, version=moved.version, track=tracked)
-    return Plan(moved, fates, move(fates, uses, moved, new))
+    return Plan(pin, moved, fates, move(fates, uses, moved, new))
 
 
 def write_plan(root: Path, plan: Plan, tree: Tree, edits: Sequence[Edit]) -> str:
     r"""Make the branch and commit the pin and the lock on it, then the edits, if any; its name.
 
-    Nothing else is written. The edits are a commit of their own, so that they can be read, or taken
-    back, by themselves.
+    Refuses as `refuse_unless_clean` does. Nothing else is written. The edits are a commit of their
+    own, so that they can be read, or taken back, by themselves.
     """
+    refuse_unless_clean(root, plan.pin.version)
     folder = root / "upstream_anchors"
     pin_file, lock_file = folder / "pin.toml", folder / "lock.json"
     text = rewritten(pin_file.read_text(encoding="utf-8"), plan.pin)

@@ -42,8 +42,9 @@ class Mention:
 
 def find_mentions(root: Path, pin: Pin) -> list[Mention]:
     r"""Every tracked file that names the version, the commit or the hash of a pin."""
-    words = [re.escape(word) for word in (pin.version, pin.commit, pin.sdist_sha256[:16]) if word]
-    pattern = re.compile(rf"(?<![\d.])(?:{'|'.join(words)})")
+    # A version is not the beginning of a longer one; of a hash the first digits are enough.
+    hashes = "|".join(re.escape(word[:16]) for word in (pin.commit, pin.sdist_sha256) if word)
+    pattern = re.compile(rf"(?<![\d.]){re.escape(pin.version)}(?!\d|\.\d)|{hashes}")
     found = []
     for name in git(root, "ls-files").splitlines():
         file = root / name
