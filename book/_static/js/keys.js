@@ -7,7 +7,7 @@
   const KEYS = [
     ["←", "previous page"],
     ["→", "next page"],
-    ["s", "search (also /)"],
+    ["s", "search (also / or Ctrl+K)"],
     ["?", "show these keys"],
     ["Esc", "close this, or the search"],
   ];

@@ -133,10 +133,14 @@ BookSearch.ranking = (() => {
     return found;
   }
 
+  // Terms a letter away; or, when there are none, those that differ in the ending only.
   function misspelt(word) {
     if (word.length < 4) return [];
     const forms = [word, stem(word)];
-    return index.terms.filter((term) => forms.some((form) => oneEditApart(form, term)));
+    const near = index.terms.filter((term) => forms.some((form) => oneEditApart(form, term)));
+    if (near.length || word.length < 7) return near;
+    const start = word.slice(0, -2);
+    return startingWith(start).filter((term) => term.length <= word.length + 1);
   }
 
   // ---- scores ----

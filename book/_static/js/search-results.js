@@ -4,8 +4,9 @@
 "use strict";
 
 BookSearch.results = (() => {
-  const { terms, stem } = BookSearch.words;
+  const { nameKey, terms, stem } = BookSearch.words;
   const CHAIN = /[\p{L}\p{N}_]+(?:[-./:#]+[\p{L}\p{N}_]+)*/gu;
+  const WORD = /[\p{L}\p{N}]+/gu;
   const SNIPPET = 190;
   const KINDS = {
     section: "section",
@@ -28,14 +29,29 @@ BookSearch.results = (() => {
     for (const { alternatives, pieces, stop, name } of BookSearch.ranking.wordsOf(query)) {
       if (stop) continue;
       for (const term of alternatives.keys()) found.add(term);
-      for (const piece of pieces ?? []) for (const term of piece.keys()) found.add(term);
+      // The parts of a name are marked only where the name itself is unknown.
+      for (const piece of alternatives.size ? [] : (pieces ?? [])) for (const term of piece.keys()) found.add(term);
       found.add(stem(name));
     }
     return found;
   }
 
-  const hits = (text, hit) =>
-    [...text.matchAll(CHAIN)].filter((match) => terms(match[0]).some((term) => hit.has(term)));
+  // Where the hits stand: a chain that was asked for as a whole, or the words in it that were.
+  function hits(text, hit) {
+    const found = [];
+    for (const chain of text.matchAll(CHAIN)) {
+      if (hit.has(nameKey(chain[0]))) {
+        found.push(chain);
+        continue;
+      }
+      for (const word of chain[0].matchAll(WORD)) {
+        if (!terms(word[0]).some((term) => hit.has(term))) continue;
+        word.index += chain.index;
+        found.push(word);
+      }
+    }
+    return found;
+  }
 
   // The text as nodes, the words that were looked for in <mark>.
   function marked(text, hit, found = hits(text, hit)) {

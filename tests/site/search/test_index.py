@@ -116,3 +116,12 @@ def test_lists_come_apart_as_they_were_put_together(search):
         pairs = search.evaluate(script, encoded(row))
         assert [(pairs[i], round(pairs[i + 1] * 63)) for i in range(0, len(pairs), 2)] == row
     assert len(set(DIGITS)) == 64
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("schedular", "scheduler"), ("preemtion", "preemption"), ("fragmantation", "fragmentation")],
+)
+def test_a_misspelt_word_finds_what_was_meant(search, typed, meant):
+    found, wanted = search.pages(typed, meant)
+    assert set(found[:3]) & set(wanted[:3])

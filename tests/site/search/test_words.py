@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book._ext.search.index import DIGITS, encoded
-from book._ext.search.pages import spelled, upstream_key
+from book._ext.search.index import DIGITS, build, encoded
+from book._ext.search.pages import Entry, Page, spelled, upstream_key
 from book._ext.search.words import name_key, terms
 
 
@@ -74,3 +77,14 @@ def test_a_list_can_be_read_back(postings):
         back.append((entry, DIGITS.index(text[i + 1])))
         i += 2
     assert back == rows
+
+
+def test_the_index_does_not_depend_on_the_order_in_which_pages_were_read():
+    pages = {name: Page(name, [Entry("page", "", name)], Counter()) for name in ("b", "a", "c")}
+    for name, page in pages.items():
+        page.entries[0].count("body", f"{name} two words more")
+        page.upstream[("vllm/x.py", "f")] += 2
+    turned = dict(reversed(pages.items()))
+    assert json.dumps(build(pages)) == json.dumps(build(turned))
+    assert build(pages)["pages"][0][0] == "a"
+    assert build(pages)["upstream"] == [["vllm/x.py", "f", [0, 2, 1, 2, 2, 2]]]
