@@ -30,6 +30,7 @@ extensions = [
     "upstream_anchors.sphinx_domain",
     "book._ext.boxes",
     "book._ext.weave",
+    "book._ext.beside",
     "book._ext.quantities",
     "book._ext.questions",
     "book._ext.invariants",

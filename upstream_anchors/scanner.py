@@ -43,7 +43,17 @@ SOURCES = (
 LITERAL_DIRECTIVES = frozenset(
     {
         *("code", "code-block", "code-cell", "sourcecode", "literalinclude", "parsed-literal"),
-        *("doctest", "math", "raw", "eval-rst", "mermaid", "graphviz", "digraph", "up-code"),
+        *(
+            "doctest",
+            "math",
+            "raw",
+            "eval-rst",
+            "mermaid",
+            "graphviz",
+            "digraph",
+            "up-code",
+            "beside",
+        ),
     }
 )
 
@@ -145,6 +155,8 @@ def _prose_blocks(text: str) -> Iterator[tuple[int, str, bool]]:
             literal = directive is None or directive["name"] in LITERAL_DIRECTIVES
             if directive and directive["name"] == "up-code":
                 yield number, directive["argument"], True
+            elif directive and directive["name"] == "beside":
+                yield number, directive["argument"].partition("::")[2], True
             elif directive and not literal:
                 yield number, directive["argument"], False
         elif line.strip() and not line.startswith("%"):
