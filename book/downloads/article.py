@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup, Tag
 
 from book.downloads.chapters import Chapter
 from book.downloads.code_lines import wrap_long
+from upstream_anchors.pin import the_pin
 
 DROPPED = (
     "script",
@@ -146,8 +147,19 @@ def in_book(href: str, chapter: Chapter, every: Mapping[str, Chapter]) -> str | 
     path = posixpath.normpath(posixpath.join(posixpath.dirname(chapter.page), unquote(parts.path)))
     if path.startswith(".."):
         raise BrokenLink(f"{chapter.page}: {href} leaves the book")
+    if path.startswith("upstream/"):
+        return upstream_address(path, unquote(parts.fragment))
     other = every.get(path.removesuffix(".html"))
     return "#" + other.identify(unquote(parts.fragment)) if other else None
+
+
+def upstream_address(path: str, fragment: str) -> str | None:
+    """Upstream's files are pages of the site and not of the book: their lines are on GitHub."""
+    file = path.removeprefix("upstream/").removesuffix(".html")
+    if file == "index":
+        return None
+    lines = [int(number) for number in re.findall(r"L(\d+)", fragment)]
+    return the_pin().permalink(file, *lines)
 
 
 def lead_images(article: Tag, chapter: Chapter, site: str) -> None:

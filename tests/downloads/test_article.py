@@ -6,6 +6,7 @@ import pytest
 
 from book.downloads.article import BrokenLink, chapter_of, in_book
 from book.downloads.chapters import NotBuilt, chapters
+from upstream_anchors.pin import the_pin
 
 
 def made(site, every, page):
@@ -69,6 +70,18 @@ def test_headings_take_their_place_in_the_whole_book(site, every):
 def test_a_link_that_leaves_the_book_is_refused(every):
     with pytest.raises(BrokenLink, match=r"part/guide: ../../x.html"):
         in_book("../../x.html", every["part/guide"], every)
+
+
+def test_a_link_to_an_upstream_file_goes_to_its_lines_on_github(every):
+    def led(href: str) -> str | None:
+        return in_book(f"../upstream/{href}", every["part/guide"], every)
+
+    pin = the_pin()
+    path = "vllm/v1/engine/core.py"
+    assert led(f"{path}.html#L428-L457") == pin.permalink(path, 428, 457)
+    assert led(f"{path}.html#L428") == pin.permalink(path, 428)
+    assert led(f"{path}.html") == pin.permalink(path)
+    assert led("index.html") is None
 
 
 def test_a_build_without_contents_or_with_a_page_missing_is_refused(site):
