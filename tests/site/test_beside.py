@@ -59,7 +59,7 @@ def test_the_list_of_contents_does_not_lie_over_it(opened):
 def test_letters_stand_on_both_sides_and_below(opened):
     _, box = opened(1440)
     letters = {
-        side: [x for x in box.locator(f".beside-{side} .bl b").all_inner_texts() if x]
+        side: [x for x in box.locator(f".beside-{side} .bl b").all_text_contents() if x]
         for side in ("ours", "theirs")
     }
     legend = box.locator(".beside-legend strong").all_inner_texts()
