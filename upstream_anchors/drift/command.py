@@ -32,6 +32,7 @@ from upstream_anchors.drift.releases import (
 )
 from upstream_anchors.drift.report import print_diffs, print_report
 from upstream_anchors.drift.touched import touched_by
+from upstream_anchors.drift.users import write_users
 from upstream_anchors.errors import AnchorError, nearest_names
 from upstream_anchors.lock import Lock
 from upstream_anchors.pin import the_pin
@@ -53,7 +54,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
     versions = _wanted(options.versions, lock)
     trees = {version: release_tree(version, console=progress) for version in versions}
     records = _records(lock, old, trees, progress)
-    touched = {} if options.json else touched_by(pin)
+    touched = {} if options.json and not options.record else touched_by(pin)
+    if options.record:
+        write_users({target: users for target, users in touched.items() if target in lock})
     for record in records:
         if options.record:
             console.print(f"{write_record(record, lock)} written.")

@@ -11,7 +11,7 @@ further away a candidate stands:
 |---|---|
 | where the owner, or the file, went | 1 |
 | where the old module now imports this name from | 1 |
-| in a base or a subclass of where the owner went | 0.9 |
+| in a base of where the owner went | 0.9 |
 | elsewhere in the same file | 0.7 |
 | elsewhere | half of how alike the two paths are |
 
@@ -23,6 +23,7 @@ taken for it, and its definitions are found one by one.
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,6 +80,7 @@ class Search:
         self.package = package
         self._symbols: dict[tuple[str, str], Found | Lost] = {}
         self._files: dict[str, Found | Lost] = {}
+        self._sought: set[tuple[str, str]] = set()
 
     @cached_property
     def pool(self) -> Pool:
@@ -96,7 +98,9 @@ class Search:
         r"""Where a definition, or a section of a text, is."""
         key = (path, name)
         if key not in self._symbols:
+            self._sought.add(key)
             self._symbols[key] = self._in_place(path, name) or self._elsewhere(path, name)
+            self._sought.discard(key)
         return self._symbols[key]
 
     # Where it was.
@@ -145,16 +149,28 @@ class Search:
         )
         if not scored or scored[0][0] < THRESHOLD:
             return Lost()
-        best, winner = scored[0]
-        if len(scored) > 1 and best - scored[1][0] < MARGIN:
-            rival = scored[1][1]
-            return Lost(
-                f"torn between {winner.path}#{winner.name} and {rival.path}#{rival.name}, "
-                f"{best:.2f} and {scored[1][0]:.2f}"
-            )
+        close = [it for score, it in scored if scored[0][0] - score < MARGIN]
+        chosen = self._called_instead(old, close) if len(close) > 1 else close
+        if len(chosen) != 1:
+            names = " and ".join(f"{it.path}#{it.name}" for it in close[:2])
+            return Lost(f"torn between {names}")
+        winner = chosen[0]
+        best = next(score for score, it in scored if it is winner)
         return Found(
             winner.path, winner.name, winner.start, winner.end, round(best, 2), holds=False
         )
+
+    def _called_instead(self, old: Definition, close: list[Definition]) -> list[Definition]:
+        r"""Those of several equally good candidates that the callers name in its place."""
+        from upstream_anchors.drift.callers import called_instead
+
+        calls = called_instead(self, old)
+        most = max(calls[it.tail] for it in close)
+        return [it for it in close if most and calls[it.tail] == most]
+
+    def is_being_sought(self, path: str, name: str) -> bool:
+        r"""Whether a search for this definition has begun and not ended."""
+        return (path, name) in self._sought
 
     def _with_its_owner(self, old: Definition) -> Found | None:
         r"""The same name, in the class or the file that its own class or file became."""
@@ -196,8 +212,23 @@ class Search:
                 key=lambda pair: (-pair[0], pair[1].path, pair[1].name),
             )
             found += [it for _, it in likely[:_SHORTLIST]]
-        # A class is not a rival of its own method, but it may be found twice.
-        return list({(it.path, it.name, it.start): it for it in found}.values())
+        once = {(it.path, it.name, it.start): it for it in found}.values()
+        return [it for it in once if not self._is_another_implementation(old, it)]
+
+    def _is_another_implementation(self, old: Definition, new: Definition) -> bool:
+        r"""A method of the same name in a class that has nothing to do with the old one.
+
+        When the owner stands and many classes have such a method, each has its own.
+        """
+        if not (old.owner and new.owner) or old.tail != new.tail:
+            return False
+        owner = self.definition(old.path, old.owner)
+        if isinstance(owner, Lost) or owner.symbol is None or new.path == owner.path:
+            return False
+        if self._is_base(new, owner):
+            return False
+        defined = rb"def %s\b" % re.escape(old.tail).encode()
+        return any(path != old.path for path in self.old.tree.files_matching(defined, self.package))
 
     def _score(self, old: Definition, new: Definition) -> float:
         name = name_likeness(old.name, new.name)
@@ -214,7 +245,7 @@ class Search:
             if isinstance(owner, Found) and owner.symbol is not None:
                 if (new.path, new.owner) == (owner.path, owner.symbol):
                     return 1.0
-                if self._is_kin(new, owner):
+                if self._is_base(new, owner):
                     return 0.9
         elif (new.path, new.name) == self._trail(old):
             return 1.0
@@ -223,11 +254,9 @@ class Search:
             return 1.0 if not old.owner and not new.owner else 0.7
         return 0.5 * path_likeness(old.path, new.path)
 
-    def _is_kin(self, new: Definition, owner: Found) -> bool:
-        r"""Whether the candidate's class is a base of the owner, or the owner a base of it."""
-        return new.owner.rsplit(".", 1)[-1] in self._bases(owner.path, owner.symbol or "") or (
-            (owner.symbol or "").rsplit(".", 1)[-1] in self._bases(new.path, new.owner)
-        )
+    def _is_base(self, new: Definition, owner: Found) -> bool:
+        r"""Whether the candidate's class is a base of the owner."""
+        return new.owner.rsplit(".", 1)[-1] in self._bases(owner.path, owner.symbol or "")
 
     def _bases(self, path: str, name: str) -> set[str]:
         try:
