@@ -32,7 +32,7 @@ class Resolver:
     r"""Finds targets in one tree.
 
     Answers are kept, refusals too: a book asks for the same anchor on many pages. With a `lock`,
-    the one kind of target that has to search the whole package is searched for only if it moved.
+    what it holds is searched for only if the lines there are no longer what they were.
     """
 
     def __init__(self, tree: Tree, pin: Pin | None = None, lock: Lock | None = None) -> None:
@@ -67,12 +67,15 @@ class Resolver:
         return self._tables[path]
 
     def _find(self, target: Target) -> Place:
+        locked = self._still_locked(target)
+        if locked is not None:
+            return locked
         if target.kind == "env":
             return find_environment_variable(self, target)
         if target.kind == "flag":
             return find_flag(self, target)
         if target.kind == "log":
-            return self._still_locked(target) or find_log_call(self, target)
+            return find_log_call(self, target)
         if target.kind == "default":
             return check_default(self, target)
         if target.kind == "python":
@@ -80,8 +83,8 @@ class Resolver:
         return self._path(target)
 
     def _still_locked(self, target: Target) -> Place | None:
-        # A search through every file is needed once. While the locked lines are what they were,
-        # the locked answer stands; `check` resolves without a lock and searches again.
+        # A search, or the parsing of a file, is needed once. While the locked lines are what they
+        # were, the locked answer stands; `check` resolves without a lock and searches again.
         locked = self.lock.entries.get(target.text) if self.lock else None
         if locked is None or not self.tree.is_file(locked.place.path):
             return None

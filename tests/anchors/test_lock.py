@@ -152,3 +152,21 @@ def test_a_locked_log_line_is_searched_again_only_when_it_moved(
     edit(tree, "vllm/logs.py", "logger.info(", "\nlogger.info(")
     moved = Resolver(Tree(tree.root), pin, lock)
     assert moved.resolve('log:"blocks left"').start == 2
+
+
+def test_with_the_lock_nothing_is_parsed_until_the_lines_differ(
+    pin: Pin, tree: Tree, relock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relock()
+    lock = Lock.load(pin, tmp_path / "lock.json")
+    parsed: list[str] = []
+    table = Resolver.table
+    monkeypatch.setattr(
+        Resolver, "table", lambda self, path: parsed.append(path) or table(self, path)
+    )
+    assert Resolver(Tree(tree.root), pin, lock).resolve(STEP) == lock.resolve(STEP)
+    assert parsed == []
+    edit(tree, CORE, '"""The core."""\n', '"""The core."""\n\n\n')
+    moved = Resolver(Tree(tree.root), pin, lock).resolve(STEP)
+    assert moved.start == lock.resolve(STEP).start + 2
+    assert CORE in parsed
