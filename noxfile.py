@@ -128,11 +128,14 @@ def cards(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, starters in step with solutions, typed numbers that nobody computed."""
+    """Style, types, workflow files, starters in step with solutions, numbers nobody computed."""
     python = environment(session, "full")
     run(session, python, "-m", "ruff", "check", ".")
     run(session, python, "-m", "ruff", "format", "--check", ".")
     run(session, python, "-m", "mypy")
+    workflows = sorted(map(str, ROOT.glob(".github/workflows/*.yml")))
+    schema = ["--builtin-schema", "vendor.github-workflows"]
+    run(session, python, "-m", "check_jsonschema", *schema, *workflows)
     run(session, python, "-m", "labkit", "starters", "--check")
     run(session, python, "-m", "book.quantities.lint")
 
