@@ -8,6 +8,7 @@ from dataclasses import fields
 import pytest
 from docutils import nodes
 
+from book import reading_time
 from book._ext.budgets import Counter
 from book.phases import phases
 from book.reading_time import FACTOR, LAB_FACTOR, Load, complaint
@@ -31,6 +32,23 @@ def test_a_budget_is_refused_on_either_side_of_the_factor():
     assert complaint(32, load) == ""
     assert "about 40" in complaint(51, load)
     assert complaint(31, load)
+
+
+def test_the_text_states_the_rates_of_the_code():
+    text = " ".join(reading_time.__doc__.split())
+    for number, unit in (
+        (reading_time.PROSE_WORDS_A_MINUTE, "words"),
+        (reading_time.CODE_LINES_A_MINUTE, "lines"),
+        (reading_time.TYPED_LINES_A_MINUTE, "lines"),
+        (reading_time.OUTPUT_LINES_A_MINUTE, "lines"),
+        (reading_time.FIGURE_SECONDS, "s"),
+        (reading_time.PLAYER_SECONDS, "s"),
+        (reading_time.EQUATION_SECONDS, "s"),
+        (reading_time.ANCHOR_SECONDS, "s"),
+        (reading_time.RECALL_SECONDS, "s"),
+        (reading_time.LAB_LINES_A_MINUTE, "a minute"),
+    ):
+        assert f" {number} {unit}" in text, (number, unit)
 
 
 def test_a_lab_has_more_room_than_a_page():
