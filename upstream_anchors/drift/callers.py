@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from upstream_anchors.drift.line_fates import enclosing
 from upstream_anchors.drift.pool import Definition
+from upstream_anchors.drift.search import Lost
 
 if TYPE_CHECKING:
     from upstream_anchors.drift.search import Search
@@ -31,12 +32,11 @@ def called_instead(search: Search, old: Definition) -> Counter[str]:
     for path in files if len(files) <= _FILES else []:
         for caller in _callers(search, path, word, old):
             there = search.definition(path, caller)
-            start = getattr(there, "start", None)
-            if start is None:
+            if isinstance(there, Lost) or there.start is None:
                 continue
             symbol = search.old.symbol(path, caller)
             before = tree.lines(path)[symbol.start - 1 : symbol.end]
-            after = search.new.tree.lines(there.path)[start - 1 : there.end]
+            after = search.new.tree.lines(there.path)[there.start - 1 : there.end]
             found.update(_replaced(before, after, word))
     return found
 
