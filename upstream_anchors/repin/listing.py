@@ -63,7 +63,8 @@ def _entry(decision: Decision, readers: Sequence[Touched]) -> Iterator[str]:
         yield f"      take {decision.suggestion}"
     if decision.kind in {"renamed", "gone", "broken"}:
         yield from (f"      edit {use.file}, line {use.line}" for use in decision.uses)
-    elif readers:
+    # What was renamed and rewritten as well needs its readers as much as what only changed.
+    if readers and (decision.kind in {"changed", "reworded"} or fate.text == "changed"):
         yield f"      read {', '.join(reader.name for reader in readers)}"
 
 

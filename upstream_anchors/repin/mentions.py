@@ -24,6 +24,8 @@ _RULES = (
     ("labs/vllm_cpu/*", "the environment of real vLLM: take its versions and hashes anew"),
     ("*/records/*", "made against the old pin: make it anew"),
     ("*.json", "a record or a capture of the old release: run it again, or let it say so"),
+    ("*.log", "a record or a capture of the old release: run it again, or let it say so"),
+    ("*.txt", "a record or a capture of the old release: run it again, or let it say so"),
     ("tests/*", "a test that expects the old release"),
     ("*.md", "text that names the release"),
     ("*", "code or configuration that names the release"),
@@ -62,7 +64,7 @@ def find_mentions(root: Path, pin: Pin) -> list[Mention]:
 
 def advices() -> list[str]:
     r"""The kinds of mentions, in the order in which they are listed."""
-    return [advice for _, advice in _RULES]
+    return list(dict.fromkeys(advice for _, advice in _RULES))
 
 
 def _advice(name: str) -> str:
