@@ -152,6 +152,19 @@ def test_what_the_reader_wrote_is_kept(shared, sentences, notes, at: str, smalle
     assert all(home.files[path].is_filled for path in said)
 
 
+@pytest.mark.parametrize("at", ["# Map", "## `pkg/core/`", f"### `{POOL}`", None])
+@pytest.mark.parametrize("names", [["pkg/core"], ["pkg/core/deep"]])
+def test_a_note_stays_wherever_it_was_written(
+    graph: CodeGraph, part: Part, at: str | None, names: list[str]
+) -> None:
+    lines = write_map(part, PIN).split("\n")
+    place = next((i for i, line in enumerate(lines) if at and line.startswith(at)), len(lines))
+    # After the sentence, so that it is a note and no part of it.
+    lines[place + 4 : place + 4] = ["", "My note: ask who frees it.", ""]
+    again = write_map(choose_part(graph, names), PIN, MapDocument.parse("\n".join(lines)))
+    assert again.count("My note: ask who frees it.") == 1
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory) -> tuple[CodeGraph, Part]:
     """The small package for tests with many examples."""

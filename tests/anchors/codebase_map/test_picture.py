@@ -48,6 +48,16 @@ def test_without_cycles_every_importer_stands_above(edges) -> None:
     assert all(height[importer] < height[imported] for importer, imported in edges)
 
 
+def test_an_import_that_a_chain_implies_is_counted_and_not_drawn() -> None:
+    chain = {("a", "b"): "load", ("b", "c"): "load"}
+    for when in ("load", "typing", "lazy"):
+        layers = arrange(list("abc"), {**chain, ("a", "c"): when})
+        assert ([(r.importer, r.imported) for r in layers.routes], layers.implied) == (
+            [("a", "b"), ("b", "c")],
+            1,
+        )
+
+
 def test_the_drawing_names_its_files_and_counts_importers(part: Part) -> None:
     root = ET.fromstring(draw(part))
     texts = ["".join(node.itertext()) for node in root.iter() if node.tag.endswith("text")]
