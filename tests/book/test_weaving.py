@@ -129,6 +129,19 @@ def test_what_cannot_be_shown_fails_the_build(built, directive, complaint):
         (built.source / "wrong.md").unlink()
 
 
+def test_two_pages_share_a_package_and_the_longer_name_wins(site):
+    share = "---\norphan: true\n---\n# Share\n\n```{remaining-objects} sample.shapes\n```\n"
+    site.write("share.md", share)
+    site.build()
+    assert 'id="sample.shapes.pack"' in site.page("share")
+    assert 'id="sample.shapes.pack"' not in site.page("rest")
+    assert 'id="sample.rules' in site.page("rest")
+    assert 'id="sample.rules' not in site.page("share")
+    (site.source / "share.md").unlink()
+    site.build()
+    assert 'id="sample.shapes.pack"' in site.page("rest")
+
+
 def test_claiming_an_object_takes_it_from_the_reference_page(site):
     site.build()
     assert 'id="sample.shapes.pack"' in site.page("rest")

@@ -14,14 +14,14 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 _HOME = re.compile(
-    r"^[ \t]*[`:]{3,}\{(?P<kind>object|docstring)\}[ \t]+(?P<name>[\w.]+)[ \t]*\n"
+    r"^[ \t]*[`:]{3,}\{(?P<kind>object|docstring|remaining-objects)\}[ \t]+(?P<name>[\w.]+)[ \t]*\n"
     r"(?P<options>(?:[ \t]*:[\w-]+:.*\n)*)",
     re.MULTILINE,
 )
 
 
 def scan(text: str) -> list[tuple[str, str, dict[str, str]]]:
-    """The `{object}` and `{docstring}` directives of a page: kind, full name, options."""
+    """The directives of a page that make it a home: kind, full name, options."""
     found = []
     for match in _HOME.finditer(text):
         options = dict(re.findall(r":([\w-]+):[ \t]*(.*)", match["options"]))
@@ -34,6 +34,11 @@ def claimed(env: BuildEnvironment) -> dict[str, str]:
     return getattr(env, "weave_homes", {})
 
 
+def shares(env: BuildEnvironment) -> set[str]:
+    """The packages that some page prints what remains of."""
+    return getattr(env, "weave_shares", set())
+
+
 def note_asker(env: BuildEnvironment) -> None:
     """What this page shows depends on what other pages claim."""
     if not hasattr(env, "weave_askers"):
@@ -43,11 +48,15 @@ def note_asker(env: BuildEnvironment) -> None:
 
 def _collect(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
     homes: dict[str, str] = {}
+    rests: set[str] = set()
     for docname in sorted(env.found_docs):
         path = Path(str(env.doc2path(docname)))
         if path.suffix != ".md":
             continue
         for kind, name, options in scan(path.read_text(encoding="utf-8")):
+            if kind == "remaining-objects":
+                rests.add(name)
+                continue
             if kind == "docstring":
                 if "no-index" not in options:
                     homes[name] = docname
@@ -60,8 +69,9 @@ def _collect(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
                 homes[f"{name}.*"] = docname
             else:
                 homes.update({f"{name}.{m.strip()}": docname for m in members.split(",")})
-    changed = homes != getattr(env, "weave_homes", None)
+    changed = homes != getattr(env, "weave_homes", None) or rests != shares(env)
     env.weave_homes = homes  # type: ignore[attr-defined]
+    env.weave_shares = rests  # type: ignore[attr-defined]
     askers: set[str] = getattr(env, "weave_askers", set())
     return sorted(askers & env.found_docs) if changed else []
 

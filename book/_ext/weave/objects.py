@@ -16,7 +16,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from book._ext.weave import signature
-from book._ext.weave.homes import claimed, note_asker
+from book._ext.weave.homes import claimed, note_asker, shares
 from book._ext.weave.names import known_names
 from book._ext.weave.source import SourceError, comment_above, find_module, locate, parse_file
 
@@ -223,7 +223,10 @@ class ObjectHome(WeaveDirective):
 
 
 class RemainingObjects(ObjectHome):
-    r"""Every public object of a package that no other page has claimed, module by module."""
+    r"""Every public object of a package that no other page has claimed, module by module.
+
+    Several pages may share a package: a module is printed where the longest name above it is.
+    """
 
     option_spec: ClassVar[dict] = {}
 
@@ -235,11 +238,13 @@ class RemainingObjects(ObjectHome):
         database = get_database(self.env)
         homes = claimed(self.env)
         result: list[nodes.Node] = []
+        inner = {other for other in shares(self.env) if other.startswith(f"{package}.")}
         names = sorted(
             entry["full_name"]
             for kind in _MODULE_TYPES
             for entry in database.get_by_type(kind)
-            if entry["full_name"] == package or entry["full_name"].startswith(f"{package}.")
+            if _within(entry["full_name"], package)
+            and not any(_within(entry["full_name"], other) for other in inner)
         )
         for module in names:
             result += self._module(module, homes)
@@ -269,6 +274,11 @@ class RemainingObjects(ObjectHome):
         title = nodes.rubric(module, "", nodes.literal(module, module))
         title["classes"].append("remaining-module")
         return [*shown, title, *body]
+
+
+def _within(module: str, package: str) -> bool:
+    """Whether a module is the package or stands below it."""
+    return module == package or module.startswith(f"{package}.")
 
 
 def _fence(lines: list[str]) -> str:
