@@ -3,6 +3,9 @@ r"""Figures of notebooks become part of the page: they follow its theme and set 
 An `<img>` cannot see the page's colours. So an SVG that a cell drew is put into the page itself,
 its palette turned into CSS variables and its ids made unique. A figure without a text alternative
 fails the build.
+
+A drawing that an author put on the page as raw SVG gets the same box. Its smallest words are kept
+at {py:data}`SMALLEST` pixels: where a screen is too narrow for that, the box pans.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from book.palette import palette
 LOGGER = logging.getLogger(__name__)
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
+#: The least size of a figure's words on a page, in pixels.
+SMALLEST = 11.0
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
 
@@ -63,6 +68,20 @@ def page_svg(text: str, alt: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
+def readable(svg: str) -> str:
+    """A drawing in its box, with the width below which its smallest words could not be read."""
+    tag, _, rest = svg.partition(">")
+    sizes = [float(size) for size in re.findall(r'font-size="([\d.]+)"', svg)]
+    box = re.search(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+)', tag)
+    if box and sizes:
+        least = f"min-width:{float(box[1]) * SMALLEST / min(sizes):.0f}px"
+        if 'style="' in tag:
+            tag = tag.replace('style="', f'style="{least};', 1)
+        else:
+            tag += f' style="{least}"'
+    return f'<div class="figure-scroll">{tag}>{rest}</div>'
+
+
 def _used_ids(root: ET.Element) -> set[str]:
     used: set[str] = set()
     for element in root.iter():
@@ -80,7 +99,10 @@ class InlineFigures(SphinxPostTransform):
     formats = ("html",)
 
     def run(self, **kwargs: Any) -> None:
-        """Handle every image of the page."""
+        """Handle every image of the page, and every drawing that stands in it."""
+        for raw in list(self.document.findall(nodes.raw)):
+            if raw.get("format") == "html" and raw.astext().startswith("<svg "):
+                raw.replace_self(nodes.raw("", readable(raw.astext().rstrip()), format="html"))
         for image in list(self.document.findall(nodes.image)):
             path = self._drawn(image)
             if path is None:

@@ -128,3 +128,41 @@ def test_on_a_phone_the_map_is_a_list(tab):
     page.locator(PLAYER).scroll_into_view_if_needed()
     page.wait_for_function(f"{STEP} >= 2")
     assert tab.errors == []
+
+
+def test_drawings_can_be_read_on_a_phone_and_pan_in_their_own_box(tab):
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    page = tab.open_first("/00-guide")
+    least = page.evaluate(
+        """() => Math.min(...[...document.querySelectorAll('article .figure-scroll svg text')]
+          .map((t) => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a))"""
+    )
+    assert least >= 10.9
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator("article .figure-scroll").first
+    assert box.evaluate("e => e.scrollWidth > e.clientWidth")
+    assert box.get_attribute("tabindex") == "0"
+
+
+def test_lines_are_of_a_length_to_read_and_code_of_88_columns_fits(tab):
+    page = tab.open_first("/01-deep-dive")
+    lines = page.evaluate(
+        """() => [...document.querySelectorAll('article section > p')]
+          .filter((p) => p.textContent.length > 300)
+          .map((p) => p.textContent.length /
+            (p.getBoundingClientRect().height / parseFloat(getComputedStyle(p).lineHeight)))
+          .sort((a, b) => a - b)"""
+    )
+    assert 60 <= lines[len(lines) // 2] <= 75
+    columns = page.evaluate(
+        """() => {
+          const pre = document.querySelector('article div.highlight pre');
+          const style = getComputedStyle(pre);
+          const probe = document.createElement('span');
+          probe.textContent = '0'.repeat(88);
+          pre.append(probe);
+          const room = pre.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+          return room - probe.getBoundingClientRect().width;
+        }"""
+    )
+    assert columns >= 0

@@ -33,7 +33,7 @@
 
   // Code that scrolls sideways can be reached and scrolled by the keyboard.
   function makeScrollersReachable() {
-    for (const block of document.querySelectorAll("pre, .pst-scrollable-table-container, .math-line")) {
+    for (const block of document.querySelectorAll("pre, .figure-scroll, .pst-scrollable-table-container, .math-line")) {
       if (scrolls(block) && !block.hasAttribute("tabindex")) {
         block.tabIndex = 0;
         if (!block.hasAttribute("aria-label")) block.setAttribute("aria-label", "scrolls sideways");
