@@ -6,7 +6,10 @@ import re
 
 from book._ext.inline_figures import SMALLEST, readable
 
-SVG = '<svg viewBox="0 0 600 300" role="img"{style} font-size="14"><text font-size="12">a</text></svg>'
+SVG = (
+    '<svg viewBox="0 0 600 300" role="img"{style} font-size="14">'
+    '<text font-size="12">a</text></svg>'
+)
 
 
 def test_the_smallest_words_decide_the_least_width():

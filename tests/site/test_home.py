@@ -161,8 +161,8 @@ def test_lines_are_of_a_length_to_read_and_code_of_88_columns_fits(tab):
           const probe = document.createElement('span');
           probe.textContent = '0'.repeat(88);
           pre.append(probe);
-          const room = pre.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-          return room - probe.getBoundingClientRect().width;
+          const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+          return pre.clientWidth - padding - probe.getBoundingClientRect().width;
         }"""
     )
     assert columns >= 0

@@ -49,7 +49,10 @@ def test_text_stands_out_from_its_background_in_both_themes(tab, page_type):
 
 CONTRAST = """() => {
   const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const parse = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
+  const numbers = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
+  // A mixed colour is told as color(srgb ...), with channels from 0 to 1.
+  const parse = (c) => c.startsWith('color(srgb')
+    ? numbers(c).map((v, i) => (i < 3 ? v * 255 : v)) : numbers(c);
   const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
   const ground = (e) => {
     for (let n = e; n; n = n.parentElement) {
@@ -65,7 +68,7 @@ CONTRAST = """() => {
     if (!n.data.trim() || e.closest('svg, script, style, .headerlink, [hidden]')) continue;
     if (!e.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
     const c = getComputedStyle(e).color;
-    if (!c.startsWith('rgb')) continue;
+    if (!/^(rgb|color\\(srgb)/.test(c)) continue;
     const a = light(parse(c)), b = light(ground(e));
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     const text = n.data.trim().slice(0, 40);
