@@ -152,6 +152,7 @@ html_copy_source = False
 html_show_sphinx = False
 html_last_updated_fmt = None
 html_theme_options = {
+    "article_header_start": ["toggle-primary-sidebar.html", "header-mark.html"],
     "article_header_end": ["keys-hint.html", "article-header-buttons.html"],
     "article_footer_items": ["page-read.html", "page-ways.html"],
     "enable_search_shortcuts": False,  # keys.js has them, and knows when to keep still
