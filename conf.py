@@ -46,6 +46,7 @@ extensions = [
     "book._ext.numbering",
     "book._ext.navigation",
     "book._ext.contents",
+    "book._ext.epub_edition",
     "book._ext.trace_player",
     "book._ext.home",
     "book._ext.beliefs",
@@ -169,6 +170,18 @@ html_theme_options = {
     "navbar_end": [],
     "navbar_persistent": [],
 }
+
+# ---- ePub -------------------------------------------------------------------------------------
+epub_description = "LLM inference, executed: a book, an engine of its own, and labs that grade"
+epub_publisher = author
+epub_contributor = "The contributors of vLLM (excerpts, Apache-2.0)"
+epub_identifier = epub_uid = "inside-the-engine"
+epub_cover = ("_static/cover.png", "epub-cover.html")
+epub_show_urls = "no"
+epub_tocdepth = 4
+epub_tocdup = False
+epub_use_index = False
+
 copybutton_exclude = ".linenos, .gp, .go"
 numfig = True
 math_numfig = False

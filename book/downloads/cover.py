@@ -17,7 +17,7 @@ def drawn() -> str | None:
     """The drawn cover as an `<svg>` element, if the book has one."""
     if util.find_spec("book.drawings.cover") is None:
         return None
-    return str(import_module("book.drawings.cover").svg())
+    return str(import_module("book.drawings.cover").cover_svg())
 
 
 def cover() -> str:

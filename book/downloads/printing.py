@@ -16,6 +16,7 @@ from typing import Any
 from book.downloads.pdf_file import destinations, page_count
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 ROUNDS = 4
 _FILL = """(numbers) => {
   const missing = [];
@@ -46,10 +47,7 @@ def print_page(source: Path, target: Path, say: Any = print) -> list[str]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        chromium = driver.chromium.launch(
-            executable_path=browser_program(),
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
+        chromium = driver.chromium.launch(executable_path=browser_program(), args=ARGUMENTS)
         try:
             page = chromium.new_page()
             page.set_default_timeout(600_000)
@@ -76,3 +74,17 @@ def print_page(source: Path, target: Path, say: Any = print) -> list[str]:
         finally:
             chromium.close()
     raise PrintingFailed(f"page numbers still move after {ROUNDS} rounds")
+
+
+def photograph(source: Path, target: Path, width: int, height: int) -> None:
+    """A page as a picture of this many pixels."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=browser_program(), args=ARGUMENTS)
+        try:
+            page = chromium.new_page(viewport={"width": width, "height": height})
+            page.goto(source.resolve().as_uri(), wait_until="load")
+            page.screenshot(path=str(target))
+        finally:
+            chromium.close()

@@ -93,6 +93,20 @@ def test_a_build_without_contents_or_with_a_page_missing_is_refused(site):
         chapters(site)
 
 
+@pytest.mark.parametrize(
+    ("href", "end"),
+    [
+        ("../upstream/vllm/v1/a.py.html#L3-L9", "/vllm/v1/a.py#L3-L9"),
+        ("../upstream/vllm/v1/a.py.html#L3", "/vllm/v1/a.py#L3"),
+        ("../upstream/README.md.html", "/README.md"),
+    ],
+)
+def test_a_page_of_an_upstream_file_becomes_its_permalink(every, href, end):
+    address = in_book(href, every["part/guide"], every)
+    assert address.startswith("https://github.com/vllm-project/vllm/")
+    assert address.endswith(end)
+
+
 def test_parts_are_opened_by_pages_of_depth_zero(every):
     parts = [c.part for c in every.values()]
     assert parts == ["Index", "Part/Guide", "Part/Guide"]
