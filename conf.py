@@ -47,6 +47,7 @@ extensions = [
     "book._ext.navigation",
     "book._ext.contents",
     "book._ext.epub_edition",
+    "book._ext.downloads",
     "book._ext.trace_player",
     "book._ext.home",
     "book._ext.beliefs",

@@ -32,8 +32,11 @@ DROPPED = (
     ".viewcode-link",
     ".only-screen",
     ".toctree-wrapper",
+    ".phase-lines",  # they join the tiles of a wide screen
+    ".home-button",
 )
 _URL_REFERENCE = re.compile(r"url\((['\"]?)#([^)'\"]+)\1\)")
+_NONE_OF = re.compile(r"\b0 / (?=\d)")
 _ID_LISTS = ("aria-labelledby", "aria-describedby", "for", "headers")
 
 
@@ -79,11 +82,10 @@ def clean(article: Tag) -> None:
     for selector in DROPPED:
         for element in article.select(selector):
             element.decompose()
-    for holder in article.select(".progress-holder"):
-        count = len(str(holder.get("data-labs", "")).split())
-        minutes = sum(int(m) for m in str(holder.get("data-minutes", "")).split() if m.isdigit())
-        holder.clear()
-        holder.append(f"{count} labs, about {minutes} minutes" if count else "")
+    for holder in article.select("[data-progress-phase]"):
+        # A file knows no reader: of `0 / 5 labs` the total stays.
+        for text in holder.find_all(string=_NONE_OF):
+            text.replace_with(_NONE_OF.sub("", str(text)))
     for link in article.select("a[target]"):
         del link["target"]
 

@@ -52,10 +52,10 @@ def join(html: Path, target: Path) -> list[Chapter]:
 
 
 def sheets(html: Path) -> list[str]:
-    """The site's own styles, in their order, without those of the theme and of its frame."""
+    """The site's own styles, in their order, without those of the theme and the home page."""
     static = html / "_static"
     found = [name for name in OPTIONAL if (static / name).is_file()]
-    others = {"fonts", "theme", "text", "code", "cards", "site"}
+    others = {"fonts", "theme", "text", "code", "cards", "site", "home", "progress"}
     extra = sorted(p.name for p in (static / "css").glob("*.css") if p.stem not in others)
     return ["pygments.css", *SHEETS, *found, *(f"css/{name}" for name in extra)]
 

@@ -14,6 +14,8 @@ PAGES = {
 <p>To <a class="reference internal" href="part/guide.html#labs">labs</a>,
 <a href="part/guide.html">the guide</a>, <a href="genindex.html">the index</a>,
 <a href="https://example.org/x#y" target="_blank">elsewhere</a>, <a href="#home">up</a>.</p>
+<div data-progress-phase="00">
+0 / 5 labs, 98 minutes of 10 / 20</div>
 <button class="copybtn">copy</button><script>let x = 1;</script></section>""",
     "part/guide": """<section id="labs"><h1>Guide</h1><img src="../_images/a.png" loading="lazy">
 <svg viewBox="0 0 1 1" aria-labelledby="t"><title id="t">T</title><g id="g" fill="url(#g)"></g>

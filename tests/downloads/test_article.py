@@ -44,6 +44,8 @@ def test_nothing_is_left_that_needs_a_screen(site, every):
     article = made(site, every, "index")
     assert not article.select("button, script, .headerlink, a[target]")
     assert "#" not in article.h1.get_text()
+    assert "\n5 labs, 98 minutes of 10 / 20" in article.get_text()
+    assert "0 / 5" not in article.get_text()
 
 
 def test_a_fold_is_open_and_its_code_keeps_every_blank(site, every):
