@@ -10,7 +10,7 @@ from pathlib import Path
 from book.downloads import NAME, ROOT
 from book.downloads.cover import cover
 from book.downloads.printing import photograph
-from book.serve import environment
+from book.serving.building import environment
 
 VALIDATOR = "epubcheck"
 SHAPE = (1600, 2560)  # what readers' shelves expect
@@ -28,7 +28,7 @@ class EpubFailed(RuntimeError):
 
 
 def make(target: Path) -> None:
-    """Build the ePub into `target`; the pages are read anew, in a folder of their own."""
+    """Build the ePub into `target`, from the pages that the build of the site has read."""
     work = target.parent / "work"
     picture = work / "cover.png"
     work.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def make(target: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     command = [
         *(sys.executable, "-m", "sphinx", "-q", "-b", "epub", "-n", "-W", "--keep-going"),
-        *("-d", str(work / "doctrees"), "-D", f"epub_basename={NAME}"),
+        *("-d", str(ROOT / "_build" / ".doctrees"), "-D", f"epub_basename={NAME}"),
         *("-D", f"edition_cover={picture.relative_to(ROOT).as_posix()}"),
         *(str(ROOT), str(out)),
     ]
