@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 
 from book.downloads import HTML, NAME, TARGET
 from book.downloads.chapters import chapters
@@ -107,11 +107,41 @@ def test_figures_and_tables_are_all_there():
         article = text[text.index("<article") : text.rindex("</article>")]
         for tag in counts:
             counts[tag][0] += len(re.findall(rf"<{tag}[\s>]", article))
+        counts["svg"][0] -= article.count('class="phase-lines"')  # lines of a wide screen
     book = joined().select("article.chapter")
     for tag in counts:
         counts[tag][1] = sum(len(article.find_all(tag)) for article in book)
     assert all(there == here for there, here in counts.values()), counts
     assert counts["figure"][0] > 30
+
+
+def prose(element: Tag) -> Iterator[str]:
+    """The text of a chapter without its code, whose lines are cut, and its drawings."""
+    for child in element.children:
+        if not isinstance(child, Tag):
+            yield str(child)
+        elif child.name not in {"svg", "pre"}:
+            yield from prose(child)
+
+
+def test_no_words_of_a_chapter_were_lost(texts):
+    """A table that is wider than the page loses its last columns, and nothing else says so."""
+    from book.downloads.pdf_file import destinations
+
+    places = destinations(PDF)
+    every = chapters(HTML)
+    starts = [places[chapter.key] for chapter in every] + [len(texts)]
+    blanks = re.compile(r"[\s\u00ad\ufffe\u200b-]+")
+    lost = []
+    for chapter, first, after in zip(every, starts, starts[1:]):
+        printed = blanks.sub("", " ".join(texts[first - 1 : max(first, after - 1)]))
+        article = joined().find("article", id=chapter.key)
+        words = re.findall(r"[A-Za-z]{4,}", " ".join(prose(article)))
+        missing = [word for word in words if word not in printed]
+        if len(missing) > 0.02 * len(words):
+            sample = ", ".join(sorted(set(missing))[:8])
+            lost.append(f"{chapter.page}: {len(missing)} of {len(words)} words: {sample}")
+    assert lost == []
 
 
 def test_the_outline_leads_to_every_chapter(pdf):
