@@ -18,4 +18,5 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
 TARGET = ROOT / "_build" / "downloads"
+WORK = ROOT / "_build" / ".downloads"  # what is of use only while they are made
 NAME = "inside-the-engine"

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from book.downloads import HTML, NAME, TARGET
+from book.downloads import HTML, NAME, TARGET, WORK
 
 SUBJECT = "LLM inference, executed: a book, an engine and labs"
 
@@ -18,7 +18,7 @@ def make_pdf() -> None:
     from book.downloads.printing import print_page
 
     started = time.monotonic()
-    source, target = TARGET / "work" / "book.html", TARGET / f"{NAME}.pdf"
+    source, target = WORK / "book.html", TARGET / f"{NAME}.pdf"
     every = join(HTML, source)
     say(f"pdf: {len(every)} chapters joined after {time.monotonic() - started:.0f} s")
     headings = print_page(source, target, lambda text: say(f"pdf: {text}"))

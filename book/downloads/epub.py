@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from book.downloads import NAME, ROOT
+from book.downloads import NAME, ROOT, WORK
 from book.downloads.cover import cover
 from book.downloads.printing import photograph
 from book.serving.building import environment
@@ -29,7 +29,7 @@ class EpubFailed(RuntimeError):
 
 def make(target: Path) -> None:
     """Build the ePub into `target`, from the pages that the build of the site has read."""
-    work = target.parent / "work"
+    work = WORK
     picture = work / "cover.png"
     work.mkdir(parents=True, exist_ok=True)
     source = work / "cover.html"

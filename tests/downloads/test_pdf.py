@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup, Tag
 
-from book.downloads import HTML, NAME, TARGET
+from book.downloads import HTML, NAME, TARGET, WORK
 from book.downloads.chapters import chapters
 
 pytestmark = pytest.mark.downloads
@@ -40,7 +40,7 @@ def texts() -> list[str]:
 
 @cache
 def joined() -> BeautifulSoup:
-    return BeautifulSoup((TARGET / "work" / "book.html").read_text(), "html.parser")
+    return BeautifulSoup((WORK / "book.html").read_text(), "html.parser")
 
 
 def links(pdf: pikepdf.Pdf) -> Iterator[tuple[int, pikepdf.Object]]:
