@@ -28,7 +28,7 @@ class EpubFailed(RuntimeError):
 
 
 def make(target: Path) -> None:
-    """Build the ePub into `target`, from the pages that the build of the site has read."""
+    """Build the ePub into `target`, from the sources, beside the build of the site."""
     work = WORK
     picture = work / "cover.png"
     work.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def make(target: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     command = [
         *(sys.executable, "-m", "sphinx", "-q", "-b", "epub", "-n", "-W", "--keep-going"),
-        *("-d", str(ROOT / "_build" / ".doctrees"), "-D", f"epub_basename={NAME}"),
+        *("-d", str(WORK / "doctrees"), "-D", f"epub_basename={NAME}"),
         *("-D", f"edition_cover={picture.relative_to(ROOT).as_posix()}"),
         *(str(ROOT), str(out)),
     ]
