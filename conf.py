@@ -181,6 +181,7 @@ epub_cover = ("_static/cover.png", "epub-cover.html")
 epub_show_urls = "no"
 epub_tocdepth = 4
 epub_tocdup = False
+epub_tocscope = "includehidden"  # all our tables of contents are hidden
 epub_use_index = False
 
 copybutton_exclude = ".linenos, .gp, .go"

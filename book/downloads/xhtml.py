@@ -67,6 +67,8 @@ def _character(entity: str) -> str:
 def tidy(element: Tag) -> None:
     """Nothing that a validator refuses or a device does not know."""
     element.can_be_empty_element = element.name in VOID
+    if element.name == "svg" and "xmlns" not in element.attrs:
+        element["xmlns"] = "http://www.w3.org/2000/svg"
     for name, value in list(element.attrs.items()):
         if name in {"align", "valign", "border", "frame", "rules"} and not in_svg(element):
             del element[name]

@@ -37,6 +37,10 @@ def test_names_of_svg_keep_their_case_and_colours_their_value():
     assert svg.find(f"{SVG}path").get("fill") == "#2563b0"
 
 
+def test_a_drawing_that_names_no_namespace_gets_it():
+    assert tree('<svg viewBox="0 0 1 1"><path d="M0 0"/></svg>').find(f"{SVG}svg") is not None
+
+
 def test_scripts_and_folds_are_gone_and_what_they_held_is_not():
     body = (
         '<script type="application/json">{"a": "<b>&"}</script>'
