@@ -45,6 +45,7 @@ extensions = [
     "book._ext.svg_math",
     "book._ext.numbering",
     "book._ext.navigation",
+    "book._ext.accessible",
     "book._ext.contents",
     "book._ext.epub_edition",
     "book._ext.downloads",

@@ -239,7 +239,9 @@ def site(session: nox.Session) -> None:
             session.error(message)
         session.warn(message)
         return
-    run(session, python, "-m", "pytest", "-q", "-m", "browser", "tests", CHROMIUM=chromium)
+    # A file to a worker: the tests of one file share a tab.
+    two = ["-n", "2", "--dist", "loadfile"]
+    run(session, python, "-m", "pytest", "-q", *two, "-m", "browser", "tests", CHROMIUM=chromium)
 
 
 @nox.session

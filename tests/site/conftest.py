@@ -131,4 +131,5 @@ def page_types() -> list[str]:
         match = next((p for p in pages if want in f"/{p}" and p not in chosen), None)
         if match:
             chosen.append(match)
-    return chosen
+    upstream = sorted((HTML / "upstream").rglob("*.py.html"))
+    return chosen + [p.relative_to(HTML).as_posix() for p in upstream[:1]]

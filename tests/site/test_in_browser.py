@@ -18,23 +18,36 @@ def test_a_page_asks_no_other_host_and_has_no_errors(tab, page_type):
     assert tab.errors == []
 
 
-def test_nothing_overflows_a_narrow_screen(tab, any_page):
-    tab.page.set_viewport_size({"width": 390, "height": 844})
-    page = tab.open(any_page)
-    widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    culprits = page.evaluate(
-        """() => [...document.querySelectorAll('article *')].filter((e) => {
-            const box = e.getBoundingClientRect();
-            if (box.right <= innerWidth + 1 || !box.width) return false;
-            for (let n = e.parentElement; n; n = n.parentElement) {
-              const o = getComputedStyle(n).overflowX;
-              if (o === 'auto' || o === 'scroll' || o === 'hidden' || o === 'clip') return false;
-            }
-            return true;
-        }).slice(0, 5).map((e) => e.tagName + '.' + e.className)"""
-    )
-    assert widths[0] <= widths[1], culprits
-    assert culprits == []
+WIDTHS = (320, 390, 768)
+
+
+@pytest.fixture(scope="module")
+def narrow_tab(browser, address):
+    """One tab for all pages: what is measured leaves nothing behind."""
+    context = browser.new_context(color_scheme="light", reduced_motion="reduce")
+    yield context.new_page()
+    context.close()
+
+
+def test_nothing_overflows_a_narrow_screen(narrow_tab, address, any_page):
+    page = narrow_tab
+    page.goto(address + any_page, wait_until="load")
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 844})
+        widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        culprits = page.evaluate(
+            """() => [...document.querySelectorAll('article *')].filter((e) => {
+                const box = e.getBoundingClientRect();
+                if (box.right <= innerWidth + 1 || !box.width) return false;
+                for (let n = e.parentElement; n; n = n.parentElement) {
+                  const o = getComputedStyle(n).overflowX;
+                  if (['auto', 'scroll', 'hidden', 'clip'].includes(o)) return false;
+                }
+                return true;
+            }).slice(0, 5).map((e) => e.tagName + '.' + e.className)"""
+        )
+        assert widths[0] <= widths[1], (width, culprits)
+        assert culprits == [], width
 
 
 def test_text_stands_out_from_its_background_in_both_themes(tab, page_type):

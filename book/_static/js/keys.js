@@ -37,7 +37,7 @@
       if (scrolls(block) && !block.hasAttribute("tabindex")) {
         block.tabIndex = 0;
         if (!block.hasAttribute("aria-label")) block.setAttribute("aria-label", "scrolls sideways");
-        if (!block.hasAttribute("role")) block.setAttribute("role", "region");
+        if (!block.hasAttribute("role")) block.setAttribute("role", "group");
       }
     }
   }
