@@ -67,6 +67,7 @@ exclude_patterns = [
     "labs/**/mutants/**",
     "labs/AGENTS.md",
     "labs/labkit/**",
+    "labs/capstone/**",
 ]
 source_suffix = {".md": "myst-nb"}
 nitpicky = True
