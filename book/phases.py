@@ -14,6 +14,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 REGISTRY = Path(__file__).with_name("phases.toml")
@@ -84,7 +85,9 @@ def phases() -> list[Phase]:
     entries = tomllib.loads(REGISTRY.read_text(encoding="utf-8"))["phase"]
     result = []
     for number, entry in enumerate(entries):
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()
+        }
         result.append(Phase(number=number, **values))
     return result
 

@@ -18,7 +18,9 @@ from rich.console import Console
 from capstone.errors import CapstoneError
 
 #: Command → its module, and what it is for in one line.
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "loop": ("capstone.loop.command", "a mock staff interview: four timed sessions, graded"),
+}
 
 
 def build_parser() -> argparse.ArgumentParser:

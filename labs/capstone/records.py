@@ -55,16 +55,17 @@ class Journal:
 
     def read(self) -> list[dict[str, Any]]:
         r"""All entries that can be read; none if there is no file."""
-        return [entry for _, entry in self._lines() if entry is not None]
+        return [entry for _, entry in self.numbered() if entry is not None]
 
     def damaged(self) -> list[int]:
         r"""Numbers of the lines that hold no entry, such as one that a crash cut short.
 
         They stay in the file and are left out by `read`; whoever reads for grading says so.
         """
-        return [number for number, entry in self._lines() if entry is None]
+        return [number for number, entry in self.numbered() if entry is None]
 
-    def _lines(self) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    def numbered(self) -> Iterator[tuple[int, dict[str, Any] | None]]:
+        r"""Every line that is not empty with its number: its entry, or none if it is damaged."""
         if not self.path.exists():
             return
         # Not splitlines: an answer may hold a line separator that JSON leaves as it is.

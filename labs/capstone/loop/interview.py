@@ -1,0 +1,176 @@
+r"""The running loop: ask, write down, show the model answer, take the grades.
+
+All that decides what comes next is the transcript's state, so the same code begins a loop, goes on
+after a kill, and does nothing for a loop that is complete. What the reader types comes through one
+function that is told what it is asked for; at the end of input it raises `EOFError`, and the loop
+stops where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from capstone.loop.catalogue import Bank
+from capstone.loop.grading import FULL, Grade, examine, grade
+from capstone.loop.item import LAYERS, SESSIONS, Item
+from capstone.loop.screen import HELP, Screen, spent
+from capstone.loop.transcript import Progress, State, Transcript
+
+END, PEEK, TIME, STOP = ".", ":peek", ":time", ":stop"
+
+
+@dataclass(frozen=True)
+class Cue:
+    r"""What is asked for: `kind` is `choice`, `line` or `grade`, `about` the part or the layer."""
+
+    kind: str
+    prompt: str
+    item: str = ""
+    about: str = ""
+    number: int = 0
+
+
+Reader = Callable[[Cue], str]
+
+
+class Stopped(Exception):
+    r"""The reader left; everything so far is on the disk."""
+
+
+def complete(item: Item, progress: Progress) -> bool:
+    r"""Whether nothing is left to ask about an item."""
+    if not all(part in progress.ended for part, _ in item.parts):
+        return False
+    return examine(item, progress.answer()).blank or set(progress.points) == set(LAYERS)
+
+
+def result(item: Item, progress: Progress) -> Grade:
+    r"""The grade of a complete item."""
+    limits = examine(item, progress.answer())
+    return grade(item, limits, progress.points, peeked=progress.peeked)
+
+
+def finished(bank: Bank, state: State) -> bool:
+    r"""Whether the whole loop is done. Items that the bank no longer has cannot be asked."""
+    if not state.chosen:
+        return False
+    items = [bank.get(name) for name in state.order()]
+    return all(complete(item, state.of(item.id)) for item in items if item is not None)
+
+
+class Interview:
+    r"""One loop in front of one reader."""
+
+    def __init__(self, bank: Bank, transcript: Transcript, screen: Screen, read: Reader) -> None:
+        self.bank = bank
+        self.transcript = transcript
+        self.screen = screen
+        self._read = read
+
+    @property
+    def state(self) -> State:
+        r"""The transcript's state; it changes with every entry."""
+        return self.transcript.state
+
+    def run(self) -> bool:
+        r"""Ask what is left; false if the reader left before the end."""
+        self.transcript.sit()
+        self.screen.line(HELP, "dim")
+        try:
+            for session in SESSIONS:
+                self._session(session)
+        except Stopped:
+            return False
+        return True
+
+    def _session(self, session: str) -> None:
+        if session == "design" and not self.state.chosen:
+            self._choose()
+        names = [self.state.chosen] if session == "design" else self.state.asked[session]
+        items = [item for name in names if (item := self.bank.get(name)) is not None]
+        for name in set(names) - {item.id for item in items}:
+            self.screen.line(f"{name} is no longer in the bank and is not asked", "yellow")
+        if all(complete(item, self.state.of(item.id)) for item in items):
+            return
+        self.screen.session(session, len(items), sum(item.minutes for item in items))
+        for number, item in enumerate(items, start=1):
+            if not complete(item, self.state.of(item.id)):
+                self._ask(item, number, len(items))
+
+    def _choose(self) -> None:
+        names = self.state.asked["design"]
+        offered = [item for name in names if (item := self.bank.get(name)) is not None]
+        self.screen.session("design", 1, max((item.minutes for item in offered), default=0))
+        for number, item in enumerate(offered, start=1):
+            self.screen.line(f"{number}  {item.title}, {item.minutes} minutes")
+        while offered and not self.state.chosen:
+            text = self._line(Cue("choice", "Which one? "))
+            if text.isdecimal() and 1 <= int(text) <= len(offered):
+                self.transcript.append("choice", item=offered[int(text) - 1].id)
+            else:
+                self.screen.line(f"a number from 1 to {len(offered)}", "yellow")
+
+    def _ask(self, item: Item, number: int, count: int) -> None:
+        progress = self.state.of(item.id)
+        kept = sum(len(lines) for lines in progress.lines.values())
+        self.screen.question(item, number, count, kept)
+        if not all(part in progress.ended for part, _ in item.parts):
+            self.transcript.append("asked", item=item.id)
+        for part, title in item.parts:
+            if part not in progress.ended:
+                self._answer(item, part, title)
+        limits = examine(item, progress.answer())
+        self.screen.line(f"Time: {spent(progress.seconds, item.minutes)}", "dim")
+        self.screen.model(item)
+        self.screen.findings(limits.findings, limits.reasons)
+        if not limits.blank:
+            self.screen.rubric()
+            for layer, title in LAYERS.items():
+                if layer not in progress.points:
+                    self._grade(item, layer, title, limits.highest[layer])
+        self.screen.score(result(item, progress), spent(progress.seconds, item.minutes))
+
+    def _answer(self, item: Item, part: str, title: str) -> None:
+        progress = self.state.of(item.id)
+        if title:
+            self.screen.line()
+            self.screen.line(title, "bold")
+        while True:
+            cue = Cue("line", "› ", item.id, part, len(progress.lines.get(part, ())))
+            text = self._line(cue, strip=False)
+            command = text.strip()
+            if command == END:
+                self.transcript.append("end", item=item.id, part=part)
+                return
+            if command == PEEK:
+                # Written down before it is shown: a kill must not make it undone.
+                self.transcript.append("peek", item=item.id)
+                self.screen.model(item)
+                self.screen.line("A peek: the score of this one is at most 2.", "yellow")
+            elif command == TIME:
+                now = progress.seconds + self.transcript.waiting()
+                self.screen.line(spent(now, item.minutes), "dim")
+            else:
+                self.transcript.append("line", item=item.id, part=part, text=text)
+
+    def _grade(self, item: Item, layer: str, title: str, highest: int) -> None:
+        note = f" (counts {highest} at most)" if highest < FULL else ""
+        while True:
+            cue = Cue("grade", f"{title}{note} 0-{FULL}: ", item.id, layer)
+            text = self._line(cue)
+            if text in {str(points) for points in range(FULL + 1)}:
+                self.transcript.append("grade", item=item.id, layer=layer, points=int(text))
+                return
+            self.screen.line("0, 1 or 2", "yellow")
+
+    def _line(self, cue: Cue, *, strip: bool = True) -> str:
+        try:
+            text = self._read(cue)
+        except EOFError:
+            raise Stopped from None
+        if text.strip() == STOP:
+            raise Stopped
+        # What no file in UTF-8 can hold becomes a question mark rather than the end of the loop.
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        return text.strip() if strip else text
