@@ -83,6 +83,13 @@ def problems(rows: list[Row], package: Path) -> list[str]:
     return missing + [f"{n}: the package has no such name" for n in sorted(have - wanted)]
 
 
+def of_room(rows: list[Row], room: str, *, itself: bool = False) -> list[Row]:
+    """The rows of a module and of all below it; with `itself`, of the module alone."""
+    if itself:
+        return [row for row in rows if row.module == room]
+    return [row for row in rows if f"{row.module}.".startswith(f"{room}.")]
+
+
 def public_methods(node: ast.AST | None) -> set[str]:
     """The public methods that a class defines itself; none for a function."""
     if not isinstance(node, ast.ClassDef):

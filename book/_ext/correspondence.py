@@ -1,7 +1,8 @@
 r"""`{correspondence} mini_vllm.core`: ours, its counterpart, both lengths, what ours leaves out.
 
 Prints the rows of `book/correspondence.toml` whose module lies in a package: pairs first, then the
-names that stand alone, grouped by the reason. A public name without a row ends the build.
+names that stand alone, grouped by the reason. With `:itself:` the rooms below are left to others.
+A public name without a row ends the build.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -21,7 +23,15 @@ from sphinx.util.docutils import SphinxDirective
 
 from book._ext.boxes import box, new_box
 from book._ext.weave.source import Piece, locate
-from book.correspondence import DATA, CorrespondenceError, Row, problems, public_methods, read_rows
+from book.correspondence import (
+    DATA,
+    CorrespondenceError,
+    Row,
+    of_room,
+    problems,
+    public_methods,
+    read_rows,
+)
 from upstream_anchors.errors import AnchorError
 from upstream_anchors.sphinx_domain.source import AnchorSource, source_of
 
@@ -42,14 +52,14 @@ class CorrespondenceDirective(SphinxDirective):
     """The rows of one room of the house."""
 
     required_arguments = 1
-    option_spec: ClassVar[dict] = {}
+    option_spec: ClassVar[dict] = {"itself": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         """The room's box; an error for a room that has no row."""
-        room = self.arguments[0]
+        room, itself = self.arguments[0], "itself" in self.options
         self.env.note_dependency(str(DATA))
         try:
-            chosen = [r for r in rows() if f"{r.module}.".startswith(f"{room}.")]
+            chosen = of_room(rows(), room, itself=itself)
         except CorrespondenceError as error:
             raise self.error(str(error)) from error
         if not chosen:

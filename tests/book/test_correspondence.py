@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from book.correspondence import CorrespondenceError, Row, problems, public_names, read_rows
+from book.correspondence import CorrespondenceError, Row, of_room, problems, public_names, read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "book" / "reference" / "correspondence.md"
+ROOM = re.compile(r"^```\{correspondence\} (\S+)\n(:itself:\n)?```$", re.M)
 
 
 @pytest.fixture
@@ -31,6 +35,21 @@ def data(tmp_path: Path, text: str) -> Path:
 
 def test_every_public_name_of_the_engine_is_accounted_for() -> None:
     assert problems(read_rows(), ROOT / "mini_vllm") == []
+
+
+def test_the_page_prints_every_row_once() -> None:
+    rooms = ROOM.findall(PAGE.read_text(encoding="utf-8"))
+    rows = read_rows()
+    printed = [
+        row.full_name for room, itself in rooms for row in of_room(rows, room, itself=bool(itself))
+    ]
+    assert Counter(printed) == Counter(row.full_name for row in rows)
+
+
+def test_a_room_has_the_rooms_below_it_unless_it_is_asked_for_itself() -> None:
+    rows = [Row(module, "A", None, "x.") for module in ("m", "m.core", "m.core.pool", "m.coregi")]
+    assert [row.module for row in of_room(rows, "m.core")] == ["m.core", "m.core.pool"]
+    assert [row.module for row in of_room(rows, "m", itself=True)] == ["m"]
 
 
 def test_public_names_are_the_classes_and_functions_at_the_top(package: Path) -> None:
