@@ -57,6 +57,9 @@ def test_every_upstream_name_finds_a_page_that_has_it(search):
         for where, name, _ in search.raw["upstream"]
         for form in spelled(where, name)[:3][-1:]
     }
+    # A name that several of our own modules have as well, `main`: their homes stand before it.
+    ours = homes(search, "code")
+    wanted = {form: right for form, right in wanted.items() if len(ours.get(form, ())) < 3}
     assert len(wanted) > 200
     answers = search.pages(*wanted, most=5)
     wrong = {
