@@ -53,6 +53,7 @@ extensions = [
     "book._ext.home",
     "book._ext.beliefs",
     "book._ext.correspondence",
+    "book._ext.career",
     "book._ext.search",
 ]
 

@@ -92,6 +92,18 @@ def phases() -> list[Phase]:
     return result
 
 
+def declared_minutes(document: str) -> int | None:
+    """The minutes that a page is said to take: from its phase, or from the table of the others."""
+    if phase := phase_of(document):
+        return phase.budget(document)
+    return others().get(document)
+
+
+def others() -> dict[str, int]:
+    """Pages that are read through and belong to no phase, with their minutes."""
+    return tomllib.loads(REGISTRY.read_text(encoding="utf-8")).get("minutes", {})
+
+
 def leads_to(every: list[Phase]) -> dict[str, list[Phase]]:
     """For each phase, by slug, those that name it among their needs."""
     known = {phase.slug for phase in every}

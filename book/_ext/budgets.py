@@ -21,7 +21,7 @@ from sphinx.util import logging
 
 from book._ext.boxes import box
 from book._ext.cards import page_of
-from book.phases import phase_of
+from book.phases import declared_minutes, others, phase_of
 from book.reading_time import WORDS_OF_A_FORMULA, Load, complaint
 from upstream_anchors.sphinx_domain.domain import LINK_CLASS
 
@@ -145,9 +145,9 @@ def loads(env: BuildEnvironment) -> dict[str, Load]:
 
 
 def count(app: Sphinx, doctree: nodes.document) -> None:
-    """Count a page of a phase when it is read."""
+    """Count a page of a phase, or one that declares its minutes, when it is read."""
     document = app.env.docname
-    if phase_of(document) is None:
+    if phase_of(document) is None and document not in others():
         return
     load = Counter(typed=document.endswith(TYPED)).count(doctree)
     entries = app.env.get_domain("question").data["entries"].values()
@@ -178,7 +178,7 @@ def _labs(app: Sphinx) -> dict[str, Lab]:
 def declared(app: Sphinx) -> dict[str, int]:
     """The minutes of every counted page, from `phases.toml` or from its `lab.toml`."""
     labs = {document: lab.minutes for document, lab in _labs(app).items()}
-    pages = {d: phase.budget(d) for d in loads(app.env) if (phase := phase_of(d))}
+    pages = {d: declared_minutes(d) for d in loads(app.env)}
     return labs | {document: minutes for document, minutes in pages.items() if minutes}
 
 

@@ -18,7 +18,7 @@ from sphinx.environment import BuildEnvironment
 
 from book._ext.boxes import new_box
 from book._ext.cards import page_of
-from book.phases import phase_of, phases
+from book.phases import declared_minutes, phases
 
 SCRIPT = "course.js"
 
@@ -40,8 +40,7 @@ def course(root: Path, known: set[str]) -> dict[str, dict[str, list]]:
 
 def budget(document: str) -> int | None:
     """The declared minutes of a page that can be ticked as read, else `None`."""
-    phase = phase_of(document)
-    return phase.budget(document) if phase else None
+    return declared_minutes(document)
 
 
 def write_script(app: Sphinx, env: BuildEnvironment) -> None:
