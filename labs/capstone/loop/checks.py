@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from book.quantities import registry
-from book.quantities.units import Unit, UnitError, written
+from book.quantities.units import UNITS, Unit, UnitError, written
 
 from capstone.errors import CapstoneError
 from capstone.loop.amounts import COUNT, Amount, amounts, unit_named
@@ -201,12 +201,11 @@ def _find(value: Value, given: Sequence[Amount]) -> Finding:
 
 
 def _equal_bare(value: Value, amount: Amount) -> bool:
-    """Whether the digits agree, whatever they are said to measure, in base or printed unit."""
-    printed = next(amounts(value.shown), None)
-    candidates = {value.base, value.base / value.unit.factor}
-    if printed is not None:
-        candidates.add(printed.value)
-    return any(abs(amount.value - c) <= value.tolerance * abs(c) for c in candidates)
+    """Whether the digits agree in a unit that somebody would use for the value."""
+    factors = {u.factor for u in UNITS.values() if u.family == value.unit.family}
+    said = {value.base / factor for factor in factors | {value.unit.factor}}
+    usual = {number for number in said if 1 <= abs(number) < 1e6} | {value.base}
+    return any(abs(amount.value - number) <= value.tolerance * abs(number) for number in usual)
 
 
 def _prefix(right: float, base: float) -> bool:

@@ -66,24 +66,26 @@ def run(options: argparse.Namespace, console: Console) -> int:
         return 0
     if options.action == "list":
         return _list(folder, console)
+    if options.action == "start":
+        # What is wrong with a name is said before the bank is read: that takes a second or two.
+        transcript = Transcript(folder / f"{_name(folder, options.name)}{SUFFIX}")
+    elif options.action == "compare":
+        transcripts = [_open(folder, name) for name in (options.first, options.second)]
+    else:
+        transcript = _open(folder, options.loop)
     bank = catalogue.load(ROOT, options.bank)
     if options.action == "compare":
-        first, second = (
-            matrix(bank, _open(folder, name)) for name in (options.first, options.second)
-        )
+        first, second = (matrix(bank, transcript) for transcript in transcripts)
         console.print(compare.markdown(first, second), end="")
         return int(bool(first.remarks or second.remarks))
     if options.action == "report":
-        transcript = _open(folder, options.loop)
         return _report(matrix(bank, transcript), options.to or transcript.path.parent, console)
     if options.action == "start":
         seed = random.SystemRandom().randrange(10_000) if options.seed is None else options.seed
         drawn = draw(bank, seed)
-        transcript = Transcript(folder / f"{_name(folder, options.name)}{SUFFIX}")
         transcript.begin(drawn, bank.digest())
         console.print(f"loop {transcript.name}, seed {seed}: {transcript.path}")
     else:
-        transcript = _open(folder, options.loop)
         for remark in transcript.state.remarks:
             console.print(f"{transcript.path.name}: {remark}")
     if transcript.state.asked and finished(bank, transcript.state):

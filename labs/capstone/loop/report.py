@@ -33,7 +33,7 @@ def notes(result: Result) -> str:
 
 def standing(found: Matrix) -> str:
     r"""How much was answered, and whether the transcript is as it was written."""
-    answered = f"{len(found.results)} answers"
+    answered = f"{len(found.results)} answer{'s' * (len(found.results) != 1)}"
     if found.open:
         answered += f", {len(found.open)} still open"
     seal = "transcript as written" if found.sealed else "transcript changed after it was written"
