@@ -1,0 +1,155 @@
+r"""A plan with everything in it that can be known beforehand.
+
+Known are the pin, the number of the issue, where a name leads, which of the engine's invariants
+speak of the same files, which test file is nearest and which step of CI runs it, and what the call
+graph knows of the four neighbours. All the rest is marked, and the check refuses each mark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from upstream_anchors.errors import AnchorError
+from upstream_anchors.name_index import NameIndex
+from upstream_anchors.showing import is_bare
+
+from capstone.errors import CapstoneError
+from capstone.plan.blast import Radius, radius_of, suggestion
+from capstone.plan.ci_areas import covering
+from capstone.plan.markdown import PLACEHOLDER
+from capstone.plan.one_pager import RADIUS, SECTIONS
+from capstone.plan.upstream import Upstream
+
+_T = PLACEHOLDER
+
+
+def read_issue(data: Any, name: str) -> tuple[int, str]:
+    r"""Number and title of an issue, as `gh issue view N --json number,title` prints them."""
+    if not isinstance(data, dict):
+        what = f"{name}: expected the object that `gh issue view N --json number,title` prints"
+        raise CapstoneError(f"{what}, found a {type(data).__name__}")
+    for key, kind in (("number", int), ("title", str)):
+        if not isinstance(data.get(key), kind) or isinstance(data.get(key), bool):
+            raise CapstoneError(
+                f"{name}: {key!r} is {data.get(key)!r}; expected {kind.__name__}, as "
+                "`gh issue view N --json number,title` prints it"
+            )
+    return data["number"], " ".join(data["title"].split())
+
+
+def whole_targets(names: Sequence[str], upstream: Upstream) -> list[str]:
+    r"""Targets as a plan has them: a bare name such as `Scheduler.schedule` gets its path."""
+    found = []
+    for name in names:
+        try:
+            target = name
+            if is_bare(name, upstream.tree):
+                target = NameIndex.cached(upstream.tree, upstream.pin).find(name)
+            upstream.find(target)
+        except AnchorError as error:
+            raise CapstoneError(str(error)) from error
+        found.append(target)
+    return found
+
+
+def write_frame(
+    upstream: Upstream,
+    targets: Sequence[str] = (),
+    issue: tuple[int, str] | None = None,
+    *,
+    with_graph: bool = True,
+) -> str:
+    r"""The frame; `targets` are whole ones. Without the graph, the radius is left to its author."""
+    files = list(dict.fromkeys(upstream.find(target).path for target in targets))
+    parts = {
+        "Problem": f"{_T}: {SECTIONS['Problem']}",
+        "Load-bearing lines": _lines(targets),
+        "Invariants": _invariants(files, targets, upstream),
+        "Change": f"{_T}: {SECTIONS['Change']}",
+        "Regression test": _test(files, upstream),
+        "Blast radius": _radius(targets, upstream, with_graph),
+        "Size": f"Estimate: {_T} lines: {_T} code, {_T} tests",
+        "Benchmark": f"{_T}: `No performance claim is made.`, or command, metric, runs, baseline",
+        "Out of scope": f"- {_T}: {SECTIONS['Out of scope']}",
+        "Before the first commit": "\n".join(
+            (
+                f"- [ ] Claimed: {_T} where and when",
+                f"- [ ] pre-commit: {_T} installed, `pre-commit install`",
+                f"- [ ] Sign-off: {_T} every commit with `git commit -s`",
+            )
+        ),
+    }
+    number, title = issue or (_T, _T)
+    head = (f"# Plan: {title}", f"Issue: #{number}", f"Pin: {upstream.pin}", f"Prefix: {_T}")
+    body = [f"## {name}\n\n{parts[name]}" for name in SECTIONS]
+    return "\n\n".join([*head, *body]) + "\n"
+
+
+def _lines(targets: Sequence[str]) -> str:
+    lines = [f"- `{target}`: {_T} why" for target in targets]
+    return "\n".join(lines or [f'- `path#Symbol@"fragment"`: {_T}'])
+
+
+def _invariants(files: list[str], targets: Sequence[str], upstream: Upstream) -> str:
+    known = upstream.invariants.values()
+    near = [
+        one for one in known if any(re.split(r"[#@]", anchor)[0] in files for anchor in one.anchors)
+    ]
+    # Those whose anchors name the very symbol come first.
+    symbols = {target.split("@")[0] for target in targets}
+    near.sort(key=lambda one: not any(anchor.split("@")[0] in symbols for anchor in one.anchors))
+    lines = [f"- `{one.id}`: {_T} how; it says: {one.statement}" for one in near[:4]]
+    return "\n".join(lines or [f"- new: {_T} a predicate with `path#Class.attribute`; {_T} how"])
+
+
+def nearest_test(files: Sequence[str], upstream: Upstream) -> str:
+    r"""The test file that speaks of these files: by name, by folder, by what it imports."""
+    best, best_score = "", 0
+    for path in upstream.tree.python_files("tests"):
+        name = path.rsplit("/", 1)[-1]
+        if not name.startswith("test_"):
+            continue
+        score = 0
+        for file in files:
+            stem = file.rsplit("/", 1)[-1].removesuffix(".py")
+            folder = file.split("/")[1:-1]
+            shared = sum(part in path.split("/")[1:-1] for part in folder)
+            score += 6 * (name == f"test_{stem}.py") + 2 * shared
+            score += 2 * (name != f"test_{stem}.py" and stem in name)
+        if score > best_score:
+            best, best_score = path, score
+    return best
+
+
+def _test(files: list[str], upstream: Upstream) -> str:
+    path = nearest_test(files, upstream)
+    area = f"{_T} the step, CPU or GPU"
+    if path:
+        found = covering(upstream.steps, upstream.tree, path)
+        if found:
+            area = f"{found[0][0].label}, {found[0][0].runs_on}"
+    place = f"`{path}`" if path else f"{_T} a path under tests/"
+    return "\n".join(
+        (
+            f"- Place: {place}",
+            f"- CI: {area}",
+            f"- Fails today: {_T} what the test finds on the tree as it is",
+            f"- Command: `.venv/bin/python -m pytest -v {path or _T}`",
+        )
+    )
+
+
+def _radius(targets: Sequence[str], upstream: Upstream, with_graph: bool) -> str:
+    radii: list[Radius] = []
+    for target in targets if with_graph else ():
+        try:
+            radii.append(radius_of(target, upstream))
+        except CapstoneError:
+            continue  # a kernel, a document: the graph knows nothing of it, its author does
+    lines = []
+    for name in RADIUS:
+        known = suggestion(name, radii)
+        lines.append(f"- {name}: {known}; {_T} does it matter?" if known else f"- {name}: {_T}")
+    return "\n".join(lines)
