@@ -54,6 +54,7 @@ extensions = [
     "book._ext.beliefs",
     "book._ext.correspondence",
     "book._ext.career",
+    "book._ext.lessons",
     "book._ext.search",
 ]
 

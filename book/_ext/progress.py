@@ -18,13 +18,13 @@ from sphinx.environment import BuildEnvironment
 
 from book._ext.boxes import new_box
 from book._ext.cards import page_of
-from book.phases import declared_minutes, phases
+from book.phases import declared_minutes, others, phases
 
 SCRIPT = "course.js"
 
 
 def course(root: Path, known: set[str]) -> dict[str, dict[str, list]]:
-    """Labs and pages of each written phase, each with its minutes; `known` are the documents."""
+    """Labs and pages of each written phase, and lessons of each module, with their minutes."""
     labs = [lab for lab in Catalogue(root).labs if page_of(lab) in known]
     listed = {}
     for phase in phases():
@@ -35,6 +35,12 @@ def course(root: Path, known: set[str]) -> dict[str, dict[str, list]]:
             "labs": [[lab.short, lab.minutes] for lab in labs if lab.phase == phase.folder],
             "pages": [[d, phase.budget(d)] for d in documents if phase.budget(d)],
         }
+    for document, minutes in sorted(others().items()):
+        folder = document.split("/")[1:-1]
+        if folder and document in known:  # a lesson: it counts for its module
+            listed.setdefault(folder[0], {"labs": [], "pages": []})["pages"].append(
+                [document, minutes]
+            )
     return listed
 
 

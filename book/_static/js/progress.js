@@ -17,7 +17,10 @@
 // and this text, in its descendant .progress-text if it has one, else in itself:
 //   "2 / 5 labs, 98 of 320 minutes · 3 / 6 pages"      by default
 //   "2 / 5 labs, 98 of 320 minutes"                    with data-progress-form="labs"
+//   "2 / 5 lessons, 40 of 98 minutes"                  with data-progress-form="lessons": of pages
 //   no text at all                                     with data-progress-form="none"
+// A module beside the phases is counted under its folder's name and has pages only; with the form
+// "lessons", data-progress and --done speak of pages.
 // A phase that is not written keeps its text, and gets --done: 0. Whenever anything changes,
 // document receives the event "progress-changed". Without scripts the built text stays: totals.
 //
@@ -76,10 +79,14 @@
     return sum;
   }
 
+  function counted(sum, noun) {
+    const minutes = sum.done > 0 ? `${sum.doneMinutes} of ${sum.minutes}` : sum.minutes;
+    return `${sum.done} / ${sum.all} ${noun}, ${minutes} minutes`;
+  }
+
   function sentence(labs, pages, form) {
-    const some = labs.done > 0;
-    const minutes = some ? `${labs.doneMinutes} of ${labs.minutes}` : labs.minutes;
-    const first = `${labs.done} / ${labs.all} labs, ${minutes} minutes`;
+    if (form === "lessons") return counted(pages, "lessons");
+    const first = counted(labs, "labs");
     if (form === "labs" || !pages.all) return first;
     return `${first} · ${pages.done} / ${pages.all} pages`;
   }
@@ -89,11 +96,12 @@
     const phases = name === "all" ? Object.values(course) : [course[name]].filter(Boolean);
     const labs = count(phases.flatMap((p) => p.labs), (id) => id in state.labs || isGraded(id));
     const pages = count(phases.flatMap((p) => p.pages), (id) => id in state.pages);
-    element.style.setProperty("--done", labs.share.toFixed(4));
-    element.style.setProperty("--read", pages.share.toFixed(4));
-    element.dataset.progress = !labs.done ? "none" : labs.done < labs.all ? "some" : "all";
     const form = element.dataset.progressForm;
-    if (!labs.all || form === "none") return;
+    const shown = form === "lessons" ? pages : labs;
+    element.style.setProperty("--done", shown.share.toFixed(4));
+    element.style.setProperty("--read", pages.share.toFixed(4));
+    element.dataset.progress = !shown.done ? "none" : shown.done < shown.all ? "some" : "all";
+    if (!shown.all || form === "none") return;
     const text = element.querySelector(".progress-text") ?? element;
     text.textContent = sentence(labs, pages, form);
   }
@@ -154,7 +162,7 @@
   function show() {
     const state = kept.load();
     for (const element of document.querySelectorAll("[data-progress-phase]")) fill(element, state);
-    for (const tile of document.querySelectorAll(".lab-tile")) showTile(tile, state);
+    for (const tile of document.querySelectorAll(".lab-tile[data-lab]")) showTile(tile, state);
     for (const holder of document.querySelectorAll(".lab-done")) showLab(holder, state);
     for (const holder of document.querySelectorAll(".page-done")) {
       const page = holder.dataset.page;
