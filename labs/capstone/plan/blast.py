@@ -139,7 +139,8 @@ def suggestion(feature: str, radii: Iterable[Radius]) -> str:
     r"""The line of a plan's blast radius that the evidence suggests, to be argued with."""
     for radius in radii:
         for evidence in radius.evidence[feature]:
-            return f"`{evidence.anchor}` {evidence.text}"
+            # Without the lines: a plan outlives the next commit to the file.
+            return f"`{evidence.anchor}` " + re.sub(r" \(lines? [^)]*\)", "", evidence.text)
     return ""
 
 

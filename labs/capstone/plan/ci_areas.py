@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from posixpath import normpath
 from typing import Any
 
 import yaml
@@ -119,9 +120,9 @@ def _steps_of(tree: Tree, name: str) -> Iterator[Step]:
 
 
 def _runs(commands: Any, folder: str, tree: Tree) -> Iterator[Run]:
+    where = folder  # the commands of a step share a shell, so a `cd` stays
     for command in commands:
         for line in str(command).replace("\\\n", " ").split("\n"):
-            where = folder
             for piece in re.split(r"&&|\|\||;|\|", line):
                 words = _words(piece)
                 if words[:1] == ["cd"] and len(words) > 1:
@@ -161,10 +162,9 @@ def _pytest(words: list[str], folder: str, tree: Tree) -> Run | None:
 
 def _in_tree(path: str, folder: str, tree: Tree) -> str:
     # A command names paths from its own folder, which is `tests/` unless it says otherwise.
-    base = folder.removeprefix(_ROOT).strip("/")
-    path = path.rstrip("/")
+    base = normpath(folder).removeprefix(_ROOT).strip("/")
     for candidate in (f"{base}/{path}" if base else path, path):
-        plain = re.sub(r"[^/]+/\.\./", "", candidate)
+        plain = normpath(candidate)
         if tree.is_file(plain) or tree.is_folder(plain):
             return plain
     return ""

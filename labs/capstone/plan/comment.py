@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from capstone.plan.checking import check_placeholders, check_shape
 from capstone.plan.markdown import PLACEHOLDER, Document, code_spans, count_words
-from capstone.plan.one_pager import RFC_BEYOND, Plan, claimed
+from capstone.plan.one_pager import RFC_BEYOND, Plan, claimed, disclaimed
 from capstone.plan.regression import benchmark_gaps
 from capstone.plan.rules import Complaint
 from capstone.plan.upstream import Upstream
@@ -100,7 +100,7 @@ def _benchmark(document: Document) -> Iterator[Complaint]:
         return
     proposal = document.by_title.get("Proposal")
     claim = claimed(f"{document.title}\n{proposal.prose if proposal else ''}")
-    if "no claim" in section.text.lower():
+    if disclaimed(section.text):
         if claim:
             text = f"no claim is made here, and the proposal says {claim!r}"
             yield Complaint(section.line, "benchmark-unclaimed", text)

@@ -115,8 +115,9 @@ def nearest_test(files: Sequence[str], upstream: Upstream) -> str:
         for file in files:
             stem = file.rsplit("/", 1)[-1].removesuffix(".py")
             folder = file.split("/")[1:-1]
-            shared = sum(part in path.split("/")[1:-1] for part in folder)
-            score += 6 * (name == f"test_{stem}.py") + 2 * shared
+            there = path.split("/")[1:-1]
+            shared = sum(part in there for part in folder)
+            score += 6 * (name == f"test_{stem}.py") + 3 * shared - len(there)
             score += 2 * (name != f"test_{stem}.py" and stem in name)
         if score > best_score:
             best, best_score = path, score

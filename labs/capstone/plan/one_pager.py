@@ -39,6 +39,7 @@ _CLAIM = re.compile(
     r"TTFT|TPOT|ITL|tok/s|tokens per second|memory savings?|less memory|performance)\b",
     re.IGNORECASE,
 )
+_DISCLAIMED = re.compile(r"\bno (performance )?claim\b", re.IGNORECASE)
 _NO_CLAIM = re.compile(
     r"\b(no|not any|without|neither|nothing)\b[^.;]{0,40}$|\bnot\b[^.;]{0,20}$", re.I
 )
@@ -121,6 +122,11 @@ class Plan:
         spans += re.findall(r"`([^`]+)`", self.section("Change").prose)
         paths = [re.split(r"[#@]", span)[0] for span in spans if "/" in span]
         return list(dict.fromkeys([*paths, self.place] if self.place else paths))
+
+
+def disclaimed(text: str) -> bool:
+    r"""Whether a text says that it claims nothing: `no claim`, or `no performance claim`."""
+    return bool(_DISCLAIMED.search(text))
 
 
 def claimed(text: str) -> str:

@@ -14,7 +14,7 @@ from upstream_anchors.errors import AnchorError
 
 from capstone.plan.ci_areas import covering
 from capstone.plan.markdown import PLACEHOLDER, code_spans, count_words
-from capstone.plan.one_pager import RADIUS, Plan
+from capstone.plan.one_pager import RADIUS, Plan, disclaimed
 from capstone.plan.rules import Complaint
 from capstone.plan.upstream import Upstream
 
@@ -146,8 +146,7 @@ def check_benchmark(plan: Plan) -> Iterator[Complaint]:
     if not section.text.strip() or PLACEHOLDER in section.text:
         return
     claim = plan.claim
-    disclaims = re.search(r"\bno (performance )?claim", section.text, re.IGNORECASE)
-    if disclaims:
+    if disclaimed(section.text):
         if claim:
             text = f"no claim is made here, and the plan says {claim!r}"
             yield Complaint(section.line, "benchmark-unclaimed", text)
