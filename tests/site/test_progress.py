@@ -253,3 +253,21 @@ def test_without_scripts_the_totals_stand(browser, address, first_page):
     assert text.endswith(" minutes")
     assert page.locator(".tick").count() == 0
     context.close()
+
+
+def test_lessons_of_a_module_are_counted_by_their_pages(tab):
+    page = tab.open("book/inference-internals/index.html")
+    lessons = page.evaluate("insideTheEngine.course['inference-internals'].pages")
+    whole = sum(minutes for _, minutes in lessons)
+    assert text_of(page) == f"0 / {len(lessons)} lessons, {whole} minutes"
+    minutes = lessons[0][1]
+    page.locator(".lesson-tile a").first.click()
+    page.get_by_role("button", name="Mark this page as read").click()
+    page = tab.open("book/inference-internals/index.html")
+    assert text_of(page) == f"1 / {len(lessons)} lessons, {minutes} of {whole} minutes"
+    done = page.locator("[data-progress-phase]").first.evaluate(
+        "e => [e.style.getPropertyValue('--done'), e.dataset.progress]"
+    )
+    assert float(done[0]) == pytest.approx(minutes / whole, abs=1e-4)
+    assert done[1] == ("some" if len(lessons) > 1 else "all")
+    assert tab.errors == []
