@@ -105,7 +105,7 @@ _SCALE = re.compile(
     r"|(?P<letter>[kKM])(?![A-Za-z]))"
 )
 _SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "bn": 1e9, "trillion": 1e12}
-_NAME_BEFORE = re.compile(r"[A-Za-z]-(?:[\d.]+-)?$|[A-Za-z]\.$|[#@§$]$")
+_NAME_BEFORE = re.compile(r"(?:[A-Za-z]-(?:[\d.]+-)?|[A-Za-z]\.|[#@§$])\Z")
 _GAP = re.compile(r"[ \u00a0\u202f\u2009-]?")
 
 
@@ -127,6 +127,11 @@ class Amount:
     def base(self) -> float:
         r"""The value in the base unit of its family: bytes, seconds, operations."""
         return self.value * self.unit.factor
+
+
+def is_counted(unit: Unit) -> bool:
+    r"""Whether the unit is a thing that one counts: tokens, blocks, requests, devices."""
+    return unit.family == unit.symbol
 
 
 def amounts(text: str) -> Iterator[Amount]:

@@ -29,10 +29,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from book.quantities import registry
-from book.quantities.units import UNITS, Unit, UnitError, written
+from book.quantities.units import Unit, UnitError, written
 
 from capstone.errors import CapstoneError
-from capstone.loop.amounts import COUNT, Amount, amounts, unit_named
+from capstone.loop.amounts import COUNT, Amount, amounts, is_counted, unit_named
 
 TOLERANCE = 0.05
 _QTY = re.compile(r"\{qty\}`([^`]+)`")
@@ -155,6 +155,9 @@ _DIMENSIONLESS = {"count", "ratio"}
 
 def _readings(amount: Amount) -> list[tuple[str, float]]:
     readings = [(amount.unit.family, amount.base)]
+    if is_counted(amount.unit):
+        # `53 requests` answers a question for a bare number; a bare number is not 53 requests.
+        readings.append(("count", amount.base))
     if amount.over is not None:
         readings.append((amount.over.family, amount.value * amount.over.factor))
     return readings
@@ -171,11 +174,17 @@ def _find(value: Value, given: Sequence[Amount]) -> Finding:
             if not _same(family, value.unit.family):
                 continue
             if value.near(base):
-                return Finding(value, Verdict.MET, f"{amount.text}: {value.shown}")
+                said = (
+                    amount.text
+                    if amount.text == _spaced(value)
+                    else f"{amount.text}, {value.shown}"
+                )
+                return Finding(value, Verdict.MET, said)
             alike.append((base, amount))
     family = value.unit.family
     for amount in given:
-        if amount.unit.family == "count" and amount.value and _equal_bare(value, amount):
+        # Small numbers stand in every sum: only one that is worth a remark gets it.
+        if amount.unit.family == "count" and amount.value >= 10 and _equal_bare(value, amount):
             text = f"{amount.text}: the number is there, of what? Expected {value.shown}"
             return Finding(value, Verdict.NO_UNIT, text)
     for base, amount in alike:
@@ -200,12 +209,15 @@ def _find(value: Value, given: Sequence[Amount]) -> Finding:
     return Finding(value, Verdict.WRONG, text)
 
 
+def _spaced(value: Value) -> str:
+    return value.shown.replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
 def _equal_bare(value: Value, amount: Amount) -> bool:
-    """Whether the digits agree in a unit that somebody would use for the value."""
-    factors = {u.factor for u in UNITS.values() if u.family == value.unit.family}
-    said = {value.base / factor for factor in factors | {value.unit.factor}}
-    usual = {number for number in said if 1 <= abs(number) < 1e6} | {value.base}
-    return any(abs(amount.value - number) <= value.tolerance * abs(number) for number in usual)
+    """Whether the digits agree, as printed or in the base unit, whatever they measure."""
+    printed = next(amounts(value.shown), None)
+    said = {value.base, value.base / value.unit.factor} | ({printed.value} if printed else set())
+    return any(abs(amount.value - number) <= value.tolerance * abs(number) for number in said)
 
 
 def _prefix(right: float, base: float) -> bool:

@@ -84,11 +84,9 @@ def examine(item: Item, answer: Mapping[str, str]) -> Limits:
     if item.demand.needed:
         met = sum(finding.verdict is Verdict.MET for finding in findings)
         highest["arithmetic"] = FULL if met >= item.demand.needed else min(met, 1)
-        if met < item.demand.needed:
-            reasons.append(
-                f"{met} of {len(findings)} values reached, {item.demand.needed} are needed: "
-                f"arithmetic at most {highest['arithmetic']}"
-            )
+        tally = f"{met} of {len(findings)} values reached, {item.demand.needed} needed"
+        few = f": arithmetic at most {highest['arithmetic']}" if met < item.demand.needed else ""
+        reasons.append(tally + few)
     if item.knobs:
         named = sum(_named(flag, whole) for flag in item.knobs)
         if 2 * named < len(item.knobs):

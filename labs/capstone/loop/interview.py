@@ -76,7 +76,7 @@ class Interview:
     def run(self) -> bool:
         r"""Ask what is left; false if the reader left before the end."""
         self.transcript.sit()
-        self.screen.line(HELP, "dim")
+        self.screen.prose(HELP)
         try:
             for session in SESSIONS:
                 self._session(session)

@@ -59,6 +59,8 @@ def _role(match: re.Match[str]) -> str:
     if name.startswith("py:"):
         return text.lstrip("~").rsplit(".", 1)[-1] if text.startswith("~") else text
     if name == "up":
+        if text.startswith("default:"):
+            return text.rsplit("#", 1)[-1].split(".", 1)[-1]  # `field=value`
         return text.removeprefix("env:").removeprefix("flag:").removeprefix("log:")
     return text
 

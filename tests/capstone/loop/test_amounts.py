@@ -70,6 +70,14 @@ def test_a_product_is_its_factors_and_not_ratios() -> None:
     ]
 
 
+def test_a_number_after_a_full_stop_and_a_new_line_is_read() -> None:
+    assert [a.text for a in amounts("2 MiB a block.\n73.6 GB less 16.1 GB")] == [
+        "2 MiB",
+        "73.6 GB",
+        "16.1 GB",
+    ]
+
+
 def test_a_range_gives_its_end_the_unit() -> None:
     assert [(a.value, a.unit.symbol) for a in amounts("5-10 ms")] == [(5, ""), (10, "ms")]
 

@@ -25,7 +25,7 @@ def verdict(answer: str, tolerance: float = 0.01) -> Verdict:
         ("128 KiB", Verdict.MET),
         ("131 kB per token", Verdict.MET),
         ("0.125 MiB", Verdict.MET),
-        ("128", Verdict.NO_UNIT),
+        ("128", Verdict.MISSING),
         ("131072", Verdict.NO_UNIT),
         ("131,072 tokens", Verdict.OTHER_DIMENSION),
         ("131072 ms", Verdict.OTHER_DIMENSION),
@@ -51,6 +51,14 @@ def test_a_ratio_may_be_said_as_a_bare_number() -> None:
     values = (literal("gain", 1.5, "×"), literal("share", 30, "%"))
     found = check(Demand(values, 2), "1.5, that is 0.3")
     assert [f.verdict for f in found] == [Verdict.MET, Verdict.MET]
+
+
+def test_things_counted_answer_for_a_bare_count_and_not_the_other_way_round() -> None:
+    seats = (literal("seats", 53, ""), literal("requests", 53, "requests"))
+    found = check(Demand(seats, 2), "53 requests")
+    assert [f.verdict for f in found] == [Verdict.MET, Verdict.MET]
+    found = check(Demand(seats, 2), "53")
+    assert [f.verdict for f in found] == [Verdict.MET, Verdict.NO_UNIT]
 
 
 def test_zero_is_met_by_zero_alone() -> None:
