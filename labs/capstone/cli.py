@@ -21,6 +21,7 @@ from capstone.errors import CapstoneError
 COMMANDS: dict[str, tuple[str, str]] = {
     "loop": ("capstone.loop.command", "a mock staff interview: four timed sessions, graded"),
     "plan": ("capstone.plan.command", "draft and check plan, comment and description of a change"),
+    "triage": ("capstone.triage.command", "send issues through five checks, cheapest first"),
 }
 
 
