@@ -12,17 +12,18 @@ import re
 from collections.abc import Iterator
 
 from capstone.triage import phrases
-from capstone.triage.exports import REPOSITORY, Comment, Issue, Pull
+from capstone.triage.exports import REPOSITORY, Comment, Pull
 from capstone.triage.findings import Notes, Outcome, span
-from capstone.triage.mentions import shared_names
 from capstone.triage.setting import Setting
 
 #: A claim older than this and without a pull request has lapsed.
 CLAIM_DAYS = 30
 _WORD = re.compile(r"[a-z][a-z0-9]{3,}")
+# Words of every second title.
 _DULL = frozenset(
-    "bugfix feature core vllm with when from that this after before into does have been under "
-    "support fails error crash crashes issue request requests using model".split()
+    {"bugfix", "feature", "core", "vllm", "with", "when", "from", "that", "this", "after"}
+    | {"before", "into", "does", "have", "been", "under", "support", "fails", "error", "crash"}
+    | {"crashes", "issue", "request", "requests", "using", "model"}
 )
 
 
@@ -94,7 +95,7 @@ def _pull(setting: Setting, pull: Pull, notes: Notes) -> Outcome | None:
     where = f"pull request #{pull.number}"
     if pull.number == issue.number:
         return None
-    reason = next(_reasons(issue, pull), None)
+    reason = next(_reasons(setting, pull), None)
     if reason is None:
         return None
     closes = _closing_word(issue.number, f"{pull.title}\n{pull.body}")
@@ -110,20 +111,21 @@ def _pull(setting: Setting, pull: Pull, notes: Notes) -> Outcome | None:
     return None
 
 
-def _reasons(issue: Issue, pull: Pull) -> Iterator[str]:
+def _reasons(setting: Setting, pull: Pull) -> Iterator[str]:
+    issue = setting.issue
     text = f"{pull.title}\n{pull.body}"
     if _names(issue.number, text):
         yield "names the issue"
     threads = "\n".join([issue.body, *(c.body for c in issue.comments if not c.is_bot)])
     if _names(pull.number, threads):
         yield "is named in the issue"
-    common = shared_names(f"{issue.title}\n{issue.body}", text)
+    common = setting.upstream.finder.shared(f"{issue.title}\n{issue.body}", text)
     if len(common) >= 2:
         yield f"shares {len(common)} names of the code with it"
     left, right = _content(issue.title), _content(pull.title)
-    if left and right and len(left & right) / min(len(left), len(right)) >= 0.5:
-        if len(left & right) >= 3:
-            yield "has much the same title"
+    common_words = len(left & right)
+    if common_words >= 3 and 2 * common_words >= min(len(left), len(right)):
+        yield "has much the same title"
 
 
 def _content(title: str) -> set[str]:

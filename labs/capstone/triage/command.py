@@ -6,10 +6,14 @@ Exit status: 0 if a candidate survives, 1 if none does, 2 for files that cannot 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
+from upstream_anchors.errors import TreeError
+from upstream_anchors.pin import the_pin
+from upstream_anchors.tree import need_tree
 
 from capstone.errors import CapstoneError
 from capstone.records import Journal, record_folder
@@ -21,9 +25,6 @@ from capstone.triage.gauntlet import run as run_gauntlet
 from capstone.triage.setting import Setting, Upstream
 from capstone.triage.territory import read_territory
 from labkit.catalogue import Catalogue
-from upstream_anchors.errors import TreeError
-from upstream_anchors.pin import the_pin
-from upstream_anchors.tree import need_tree
 
 #: Lab 01 asks for this many, so that one is compared with something.
 CANDIDATES = 3
@@ -102,7 +103,7 @@ def _judge(options: argparse.Namespace, upstream: Upstream, console: Console) ->
     return 0 if any(trial.survives for trial in trials) else 1
 
 
-def _asker(console: Console):  # type: ignore[no-untyped-def]
+def _asker(console: Console) -> Callable[[str], str] | None:
     if not console.is_terminal:
         return None
 

@@ -251,6 +251,7 @@ def _time(text: str, where: str) -> datetime:
     try:
         found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:
-        raise CapstoneError(f"{where} is {text!r}, expected a time such as 2026-05-28T12:00:00Z") \
-            from error
+        raise CapstoneError(
+            f"{where} is {text!r}, expected a time such as 2026-05-28T12:00:00Z"
+        ) from error
     return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from capstone.triage.findings import span
 
 _CARDS = re.compile(
-    r"\b(?:[ABH]\d{3}0?|GB\d{2,3}|L40S?|L4|V100|T4|MI\d{3}X?|RTX[ -]?\w*(?: \d{4})?|RDNA\d|gfx\d+\w*"
-    r"|sm_?1?\d{2}a?|SM1?\d{2}|TPU|XPU|HPU|NPU|Gaudi|Ascend|DGX \w+|GPUs?|CUDA|ROCm)\b"
+    r"\b(?:[ABH]\d{3}0?|GB\d{2,3}|L40S?|L4|V100|T4|MI\d{3}X?|RTX[ -]?\w*(?: \d{4})?|RDNA\d"
+    r"|gfx\d+\w*|sm_?1?\d{2}a?|SM1?\d{2}|TPU|XPU|HPU|NPU|Gaudi|Ascend|DGX \w+|GPUs?|CUDA|ROCm)\b"
 )
 _MANY = re.compile(
     r"\b(\d+)\s*(?:x|×)?\s*(?:\w+\s+){0,2}?(?:GPUs?|[ABH]\d{3}|MI\d{3})"
@@ -52,7 +52,9 @@ def demand(title: str, body: str) -> Demand | None:
             if billions > _SMALL:
                 rule = f"a model of {billions:g} billion weights"
                 found.append(
-                    Demand(billions * _BYTES_A_WEIGHT * 1e9 / 2**30, rule, span(label, *size.span()))
+                    Demand(
+                        billions * _BYTES_A_WEIGHT * 1e9 / 2**30, rule, span(label, *size.span())
+                    )
                 )
         for many in _MANY.finditer(text):
             count = int(many[1] or many[2])

@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from capstone.triage.findings import span
 from upstream_anchors.name_index import NameIndex
 from upstream_anchors.pin import the_pin
 from upstream_anchors.tree import Tree
+
+from capstone.triage.findings import span
 
 _PATH = re.compile(r"(?<![\w/.-])(?:[\w.-]*/)*?((?:vllm|tests|csrc|docs|benchmarks)/[\w./-]+\b)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```[^\n]*\n.*?^```\s*$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 # A word that only code has: an underscore or a capital inside.
-_IDENTIFIER = re.compile(r"\b(?:[A-Za-z]\w*_\w+|_\w{3,}|[A-Z][a-z0-9]+[A-Z]\w+)\b")
+_IDENTIFIER = re.compile(
+    r"\b(?:[A-Za-z]\w*_\w+|_\w{3,}|[A-Z]\w*[a-z]\w*[A-Z]\w*|[A-Z]{2,}[a-z]\w+)\b"
+)
 # Code for which a device is needed to see anything.
 _ON_DEVICE = ("csrc/", "vllm/model_executor/", "vllm/kernels/", "vllm/v1/attention/")
 
@@ -84,6 +87,14 @@ class Finder:
         mechanism = self._mechanism(places, spoken)
         return Mentions(tuple(places), tuple(gone), identifiers, mechanism)
 
+    def shared(self, left: str, right: str) -> frozenset[str]:
+        r"""The names of the code that two texts have in common.
+
+        A capital inside a word is not enough here: `DeepSeek` is in every second title.
+        """
+        both = set(_IDENTIFIER.findall(left)) & set(_IDENTIFIER.findall(right))
+        return frozenset(name for name in both if "_" in name or name in self.index.names)
+
     def _path(
         self, found: re.Match[str], label: str, places: list[Place], gone: list[Place]
     ) -> None:
@@ -113,8 +124,3 @@ class Finder:
             if others:
                 return place
         return None
-
-
-def shared_names(left: str, right: str) -> frozenset[str]:
-    r"""The identifiers that two texts have in common."""
-    return frozenset(_IDENTIFIER.findall(left)) & frozenset(_IDENTIFIER.findall(right))

@@ -46,7 +46,8 @@ FIX_NAMED = re.compile(
     rf"\b(?:fixed|resolved|addressed|solved|superseded|done|covered)\s+(?:\w+\s+){{0,3}}?"
     rf"(?:by|in|with|via)\s+(?:\w+\s+)?{_PULL}"
     rf"|\b(?:open|opened|created|submitted|raised|sent|filed|made|pushed)\s+(?:\w+\s+){{0,4}}?{_PULL}"
-    rf"|\b(?:pr|pull request),?\s*(?:is|here|:)?\s*{_PULL}[^.\n]{{0,40}}\b(?:fix|address|resolve)\w*"
+    rf"|\b(?:pr|pull request),?\s*(?:is|here|:)?\s*{_PULL}[^.\n]{{0,40}}"
+    r"\b(?:fix|address|resolve)\w*"
     rf"|{_PULL}[^.\n]{{0,30}}\b(?:fixes|addresses|resolves|should fix)\b",
     re.IGNORECASE,
 )

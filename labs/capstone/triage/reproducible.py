@@ -21,8 +21,11 @@ _VERSION = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"\b(?:vllm (?:serve|bench|chat)|python3? |pytest |curl |import |await |\w+\()")
+_COMMAND = re.compile(
+    r"\b(?:vllm (?:serve|bench|chat)|python3? |pytest |curl |import |await |\w+\()"
+)
 _TRACE = re.compile(r"Traceback \(most recent call last\)|^\w*(?:Error|Exception):", re.MULTILINE)
+_LINKED = re.compile(r"\brepro\w*\b[^\n]{0,60}?https?://\S+", re.IGNORECASE)
 _EMPTY = re.compile(r"output of .*collect_env|your output|<details>|</details>", re.IGNORECASE)
 _WISH = re.compile(
     r"\b(?:add|support|allow|expose|let|implement|need|show|enable|restor|reviv|reus|want|should|"
@@ -78,8 +81,10 @@ def _reported(setting: Setting, notes: Notes) -> Outcome | None:
         notes.add("there is something to run", script)
     if mechanism:
         notes.add(f"the cause is placed in {mechanism.path}", mechanism.where)
-    if mechanism is None and not (version and (script or trace)):
-        lacking = "something to run" if version else "a version"
+    # A file that the pin has is as good as a version: the code in question is still there.
+    dated = version or setting.mentions.files
+    if mechanism is None and not (dated and (script or trace)):
+        lacking = "something to run" if dated else "a version"
         return notes.fail(f"no cause is placed, and {lacking} is missing", "body")
     return None
 
@@ -95,7 +100,9 @@ def _machine(setting: Setting, notes: Notes) -> Outcome:
         elif mechanism:
             notes.add(f"{needed.rule} showed it, but the cause can be tested alone", needed.where)
         elif answers.gpu_gib is None:
-            return notes.undecided(f"it was seen with {needed.rule}; yours is unknown", needed.where)
+            return notes.undecided(
+                f"it was seen with {needed.rule}; yours is unknown", needed.where
+            )
         elif answers.gpu_gib < needed.gib:
             return notes.fail(f"it needs {needed.rule}", needed.where)
         else:
@@ -123,4 +130,5 @@ def _script(body: str) -> str | None:
         inside = fence[2]
         if not _EMPTY.search(inside) and _COMMAND.search(inside) and not _TRACE.search(inside):
             return span("body", fence.start(2), fence.end(2))
-    return None
+    linked = _LINKED.search(body)
+    return span("body", *linked.span()) if linked else None

@@ -1,7 +1,7 @@
 r"""Check 5: would somebody review the change, and is it one change?
 
 A design comes before its code; upstream asks for an RFC beyond 500 lines, tests and data aside
-({up}`docs/contributing/README.md@"(>500 LOC excluding kernel/data/config/test), we would expect a GitHub issue"`).
+({up}`docs/contributing/README.md@">500 LOC excluding kernel/data/config/test"`).
 Tiny edits for their own sake are not wanted
 ({up}`AGENTS.md#No low-value busywork PRs`), and a feature that nobody with a vote has welcomed may
 wait for ever.
@@ -37,7 +37,9 @@ def check(setting: Setting) -> Outcome:
             return notes.fail(f"the label {label!r} stands against it", "labels")
     for text, place in ((issue.title, "title"), (issue.body, "body")):
         if (small := _BUSYWORK.search(text)) and (place == "title" or len(text) < 400):
-            return notes.fail("a tiny edit, which upstream asks not to send", span(place, *small.span()))
+            return notes.fail(
+                "a tiny edit, which upstream asks not to send", span(place, *small.span())
+            )
     if setting.is_feature and not _welcomed(setting):
         return notes.fail("a feature that nobody with a vote has welcomed", "labels and comments")
     if "stale" in issue.labels:
@@ -58,7 +60,9 @@ def _owned(setting: Setting, notes: Notes) -> Outcome:
     rules = {owners_of(setting.upstream.owners, path) for path in setting.files}
     groups = {rule.owners for rule in rules if rule is not None and rule.owners}
     if len(groups) > MOST_OWNERS:
-        return notes.fail(f"{len(groups)} groups of owners, more than {MOST_OWNERS}", "body", "tree")
+        return notes.fail(
+            f"{len(groups)} groups of owners, more than {MOST_OWNERS}", "body", "tree"
+        )
     for rule in sorted((r for r in rules if r is not None), key=lambda r: r.line):
         notes.add(f"owned through {rule.pattern}", f".github/CODEOWNERS, line {rule.line}", "tree")
     if None in rules:

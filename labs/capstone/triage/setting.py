@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from upstream_anchors.tree import Tree
+
 from capstone.plan.ci_areas import Step, read_steps
 from capstone.triage.answers import Answers
 from capstone.triage.exports import Issue, Pull
 from capstone.triage.mentions import Finder, Mentions
 from capstone.triage.owners import Rule, read_owners
 from capstone.triage.territory import Territory
-from upstream_anchors.tree import Tree
 
 
 class Upstream:
@@ -72,10 +73,6 @@ class Setting:
     @property
     def is_ci(self) -> bool:
         r"""Whether the issue is about a failing run of CI."""
-        ci = re_ci(self.issue.title)
-        return ci or bool(self.issue.labels & {"ci-failure"})
-
-
-def re_ci(title: str) -> bool:
-    r"""Whether a title speaks of a failure or a flake in CI."""
-    return title.lower().startswith("[ci failure]") or "ci flake" in title.lower()
+        title = self.issue.title.lower()
+        named = title.startswith("[ci failure]") or "ci flake" in title
+        return named or "ci-failure" in self.issue.labels

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from capstone.errors import CapstoneError
 from upstream_anchors.codebase_map.document import MapDocument
 from upstream_anchors.errors import AnchorError
 from upstream_anchors.tree import Tree
+
+from capstone.errors import CapstoneError
 
 
 @dataclass(frozen=True)

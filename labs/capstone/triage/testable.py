@@ -6,10 +6,11 @@ the runner is a step of `.buildkite/test_areas/` that collects it.
 
 from __future__ import annotations
 
+from upstream_anchors.tree import Tree
+
 from capstone.plan.ci_areas import Step, covering
 from capstone.triage.findings import Notes, Outcome
 from capstone.triage.setting import Setting
-from upstream_anchors.tree import Tree
 
 
 def check(setting: Setting) -> Outcome:
@@ -32,7 +33,9 @@ def check(setting: Setting) -> Outcome:
         if tree.is_folder(home):
             notes.cost.append((1, "no test file has its name yet"))
         return notes.done(
-            f"CI runs it on a {step.runs_on}: {step.label}", f"{step.file}, line {step.line}", "tree"
+            f"CI runs it on a {step.runs_on}: {step.label}",
+            f"{step.file}, line {step.line}",
+            "tree",
         )
     return notes.fail("no place under tests/ with a step of CI", ", ".join(setting.files), "tree")
 

@@ -31,7 +31,9 @@ def check(setting: Setting) -> Outcome:
         notes.add(f"you name {', '.join(files)}", "files", "answer")
     known = [path for path in files if path in setting.territory]
     if files[0] not in known:
-        return notes.fail(f"your map has no sentence for {files[0]}", setting.territory.source, "map")
+        return notes.fail(
+            f"your map has no sentence for {files[0]}", setting.territory.source, "map"
+        )
     if 2 * len(known) < len(files):
         rule = f"your map knows {len(known)} of {len(files)} files"
         return notes.fail(rule, setting.territory.source, "map")
