@@ -15,8 +15,8 @@ from capstone.loop.grading import BEST
 from capstone.loop.matrix import SOLID, Matrix, Row
 from capstone.loop.report import number
 
-WIDTH = 760
-LEFT, RIGHT = 250, 590  # where 0 and 4 stand
+WIDTH = 820
+LEFT, RIGHT = 275, 595  # where 0 and 4 stand
 TOP, STEP, BAR = 40, 34, 16
 FILL = {
     "staff level": palette.green,
@@ -62,7 +62,7 @@ def _bar(row: Row, top: float) -> list[str]:
     middle = top + STEP / 2
     parts = [_text(LEFT - 12, middle + 4, f"{row.number}  {row.title}", palette.ink, "end")]
     if row.mean is None:
-        return [*parts, _text(RIGHT + 16, middle + 4, row.level, palette.muted)]
+        return [*parts, _text(RIGHT + 28, middle + 4, row.level, palette.muted)]
     colour = FILL[row.level]
     parts.append(
         f'<rect x="{LEFT}" y="{middle - BAR / 2}" width="{round(x_of(row.mean) - LEFT, 1)}" '
@@ -77,7 +77,7 @@ def _bar(row: Row, top: float) -> list[str]:
             parts.append(f'<circle cx="{x}" cy="{middle}" r="3.5" fill="{colour}"/>')
     answers = f"{len(row.results)} answer{'s' * (len(row.results) != 1)}"
     label = f"{number(row.mean)} {row.level}, {answers}"
-    return [*parts, _text(RIGHT + 16, middle + 4, label, palette.ink)]
+    return [*parts, _text(RIGHT + 28, middle + 4, label, palette.ink)]
 
 
 def _text(x: float, y: float, text: str, colour: str, anchor: str = "start") -> str:

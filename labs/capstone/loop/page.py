@@ -26,11 +26,12 @@ h2 {{ font-size: 1.15rem; margin: 2rem 0 .5rem; }}
 h3 {{ font-size: 1rem; margin: 1rem 0 .25rem; }}
 p.facts {{ color: {palette.muted}; margin: 0 0 1.25rem; }}
 p.rules {{ font-size: .875rem; color: {palette.muted}; }}
-svg {{ display: block; width: 100%; height: auto; }}
+svg {{ display: block; width: 100%; min-width: 40rem; height: auto; }}
 div.wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; font-size: .875rem; }}
 th, td {{ text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0;
   border-bottom: 1px solid {palette.faint}; }}
+td {{ min-width: 4.5rem; }}
 td.number, th.number {{ text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }}
 ul {{ margin: .25rem 0; padding-left: 1.2rem; overflow-wrap: anywhere; }}
@@ -57,7 +58,7 @@ def html(found: Matrix, todo: Sequence[Revision]) -> str:
             "<body><main>",
             "<h1>Competency matrix</h1>",
             f'<p class="facts">Mock staff loop. {escape(facts)}</p>',
-            svg(found),
+            f'<div class="wide" tabindex="0">{svg(found)}</div>',
             f'<p class="rules">{escape(RULES)}</p>',
             *_revision(todo),
             *_answers(found),

@@ -128,6 +128,12 @@ def test_the_figure_says_every_row_in_words(found: Matrix) -> None:
         assert any(row.title in text for text in texts)
         assert any(row.level in text for text in texts)
     width = float(root.get("viewBox", "").split()[2])
+    for text in root.iter("{http://www.w3.org/2000/svg}text"):
+        # No letter of a usual sans-serif at this size is on average wider than this.
+        x, extent = float(text.get("x", "")), 7.0 * len(text.text or "")
+        begins = {"end": x - extent, "middle": x - extent / 2}.get(text.get("text-anchor", ""), x)
+        assert begins >= 0
+        assert begins + extent <= width
     for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
         assert 0 < float(circle.get("cx", "")) < width
     dots = len(list(root.iter("{http://www.w3.org/2000/svg}circle")))
