@@ -91,7 +91,7 @@ class Typist:
         letters = sum(map(ord, cue.item))
         if cue.kind == "grade":
             return str(2 if letters % 3 else max(0, 2 - layer))
-        self.watch.now += 12 * item.minutes + letters % 97
+        self.watch.now += 24 * item.minutes / len(item.parts) + letters % 97
         values = [value.shown for value in item.demand.values]
         said = "; ".join(values if letters % 4 else values[:1])
         return [f"{said}; {' '.join(item.knobs)}", END][cue.number]
