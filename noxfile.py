@@ -362,9 +362,17 @@ def differential_sample(session: nox.Session) -> None:
         session, python, str(PINNED_SCHEDULER / "differential.py"), "--workloads", "250", **settings
     )
     tests_of_it = str(PINNED_SCHEDULER / "test_live.py")
-    run(session, python, "-m", "pytest", "-q", tests_of_it, **settings)
+    rehearsal_tests = str(ROOT / "tests" / "capstone" / "rehearsal")
+    run(session, python, "-m", "pytest", "-q", tests_of_it, rehearsal_tests, **settings)
     lab = "labs/phase-03-continuous-batching/lab-06-the-whole-loop-from-memory"
     run(session, python, "-m", "pytest", "-q", "-m", "model", lab, **settings)
+
+
+@nox.session
+def rehearsal(session: nox.Session) -> None:
+    """A real defect from the report to the pull request: `-- start`, then `-- check STEP`."""
+    python, settings = beside_the_pinned_scheduler(session)
+    run(session, python, "-m", "capstone", "rehearse", *session.posargs, **settings)
 
 
 @nox.session

@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "loop": ("capstone.loop.command", "a mock staff interview: four timed sessions, graded"),
     "plan": ("capstone.plan.command", "draft and check plan, comment and description of a change"),
     "triage": ("capstone.triage.command", "send issues through five checks, cheapest first"),
+    "rehearse": (
+        "capstone.rehearsal.command",
+        "a real defect of the pinned vLLM, from the report to the pull request",
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+r"""What runs in a worker, beside an imported scheduler; each file is a script or its neighbour."""

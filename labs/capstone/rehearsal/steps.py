@@ -1,0 +1,118 @@
+r"""The eight steps in their order, what each rests on, and where the journal says they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from capstone.rehearsal import papers, regression_test, repair, reproduction, sandbox
+from capstone.rehearsal.verdict import Verdict
+from capstone.rehearsal.workshop import Workshop
+
+Passed = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Step:
+    r"""One step: what is asked of the learner, what should stand before it, and its check."""
+
+    name: str
+    task: str
+    needs: tuple[str, ...]
+    check: Callable[[Workshop, Passed], Verdict]
+
+
+STEPS = (
+    Step(
+        "reproduce",
+        "complete reproduce.py: a request RUNNING for ever, given nothing",
+        (),
+        lambda shop, passed: reproduction.check_before(shop),
+    ),
+    Step(
+        "triage",
+        "fill in triage.toml: five questions, the cheapest first",
+        ("reproduce",),
+        lambda shop, passed: papers.check_triage(shop, passed.get("reproduce")),
+    ),
+    Step(
+        "plan",
+        "fill in plan.md: lines, invariants, test, blast radius, limits",
+        ("triage",),
+        lambda shop, passed: papers.check_plan(shop),
+    ),
+    Step(
+        "test",
+        "add a test below tree/tests/v1/core that fails because of the defect",
+        ("plan",),
+        lambda shop, passed: regression_test.check(shop),
+    ),
+    Step(
+        "baseline",
+        "run upstream's own tests on the pin: what fails before you touch anything",
+        (),
+        lambda shop, passed: repair.check_baseline(shop),
+    ),
+    Step(
+        "fix",
+        "repair it in tree/vllm/v1/core/sched",
+        ("test", "baseline"),
+        lambda shop, passed: repair.check_fix(shop, passed.get("baseline")),
+    ),
+    Step(
+        "after",
+        "run the reproduction again, on your tree",
+        ("reproduce", "fix"),
+        lambda shop, passed: reproduction.check_after(shop, passed.get("reproduce")),
+    ),
+    Step(
+        "describe",
+        "commit with sign-off, and write DESCRIPTION.md",
+        ("fix", "after"),
+        lambda shop, passed: papers.check_description(shop, passed),
+    ),
+)
+BY_NAME = {step.name: step for step in STEPS}
+
+
+def latest(workshop: Workshop) -> Passed:
+    r"""Step → its last entry in the journal, passed or not, since the sandbox was made."""
+    found: Passed = {}
+    for entry in workshop.journal.read():
+        if entry.get("event") == "start":
+            found = {}
+        elif entry.get("event") == "check" and entry.get("step") in BY_NAME:
+            found[entry["step"]] = entry
+    return found
+
+
+def passed(workshop: Workshop) -> Passed:
+    r"""The steps whose last check had no complaint."""
+    return {name: entry for name, entry in latest(workshop).items() if entry.get("passed")}
+
+
+def missing_before(step: Step, done: Passed) -> list[str]:
+    r"""What this step rests on and is not there, in the order of the steps."""
+    wanted: set[str] = set()
+    waiting = [*step.needs]
+    while waiting:
+        name = waiting.pop()
+        wanted.add(name)
+        waiting += BY_NAME[name].needs
+    return [one.name for one in STEPS if one.name in wanted - set(done)]
+
+
+def check(workshop: Workshop, step: Step) -> Verdict:
+    r"""Check one step and write down what came of it."""
+    sandbox.verify(workshop)
+    verdict = step.check(workshop, passed(workshop))
+    workshop.journal.append(
+        event="check",
+        step=step.name,
+        passed=verdict.passed,
+        of=verdict.of,
+        complaints=verdict.complaints,
+        evidence=verdict.evidence,
+    )
+    return verdict

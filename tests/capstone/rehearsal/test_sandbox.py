@@ -1,0 +1,144 @@
+"""The sandbox is a copy, is checked against what was copied, and touches nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from capstone.errors import CapstoneError
+from capstone.rehearsal import regression_test, reproduction, sandbox, steps
+from capstone.rehearsal.inside import variants
+from capstone.rehearsal.papers import sections
+from capstone.rehearsal.workshop import Workshop
+
+from upstream_anchors.tree import Tree
+
+
+@pytest.fixture
+def upstream(tmp_path) -> Tree:
+    root = tmp_path / "upstream"
+    for name in ("vllm/a.py", "tests/v1/core/test_a.py", "AGENTS.md", "vllm/lib.so"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("def test_old():\n    assert 1\n", "utf-8")
+    return Tree(root)
+
+
+@pytest.fixture
+def shop(tmp_path, upstream) -> Workshop:
+    made = Workshop(tmp_path / "labs" / "rehearsal", tmp_path)
+    sandbox.make(made, upstream)
+    return made
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def test_nothing_outside_its_folder_is_written(tmp_path, upstream) -> None:
+    before = _files(tmp_path)
+    shop = Workshop(tmp_path / "labs" / "rehearsal", tmp_path)
+    sandbox.make(shop, upstream)
+    outside = {k: v for k, v in _files(tmp_path).items() if str(shop.folder) not in k}
+    assert outside == before
+    assert not (shop.tree / "vllm" / "lib.so").exists()
+
+
+def test_an_edited_pin_and_a_second_start_are_refused(tmp_path, upstream, shop) -> None:
+    with pytest.raises(CapstoneError, match="there is a sandbox already"):
+        sandbox.make(shop, upstream)
+    edited = Tree(upstream.root, origin="checkout", edited=("vllm/a.py",))
+    with pytest.raises(CapstoneError, match=r"vllm/a\.py edited"):
+        sandbox.make(Workshop(tmp_path / "other", tmp_path), edited)
+
+
+def test_a_moved_pin_is_refused(shop) -> None:
+    sandbox.verify(shop)
+    (shop.tree / "vllm" / "a.py").write_text("changed = 1\n", "utf-8")
+    git = ["git", "-C", str(shop.tree), "-c", "user.name=x", "-c", "user.email=x@localhost"]
+    subprocess.run([*git, "commit", "-qam", "mine"], check=True)
+    sandbox.verify(shop)
+    subprocess.run([*git, "tag", "-f", "pin"], check=True, capture_output=True)
+    with pytest.raises(CapstoneError, match="the comparison needs the pin itself"):
+        sandbox.verify(shop)
+
+
+def test_without_a_repository_git_does_not_answer_for_the_one_around(tmp_path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    shop = Workshop(tmp_path / "here", tmp_path)
+    (shop.tree / ".git").mkdir(parents=True)
+    shop.journal.append(event="start", tree="0")
+    with pytest.raises(CapstoneError, match="git `?rev-parse|`git rev-parse` failed"):
+        sandbox.verify(shop)
+
+
+def test_changes_count_committed_and_new_files(shop) -> None:
+    (shop.tree / "vllm" / "a.py").write_text("changed = 1\n", "utf-8")
+    (shop.tree / "tests" / "v1" / "core" / "test_b.py").write_text("def test_b(): ...\n", "utf-8")
+    found = {change.path: (change.added, change.removed) for change in sandbox.changes(shop)}
+    assert found == {"vllm/a.py": (1, 2), "tests/v1/core/test_b.py": (1, 0)}
+    assert regression_test.new_tests(shop) == (["tests/v1/core/test_b.py::test_b"], [])
+
+
+def test_a_test_of_the_pin_that_was_changed_is_named(shop) -> None:
+    path = shop.tree / "tests" / "v1" / "core" / "test_a.py"
+    path.write_text("def test_old():\n    assert True\n", "utf-8")
+    assert regression_test.new_tests(shop) == ([], ["tests/v1/core/test_a.py::test_old"])
+    path.write_text("def test_old(:\n", "utf-8")
+    with pytest.raises(CapstoneError, match=r"test_a\.py:1: not Python"):
+        regression_test.new_tests(shop)
+
+
+def test_put_aside_loses_nothing(shop) -> None:
+    shop.paper("plan.md").write_text("mine", "utf-8")
+    aside = sandbox.put_aside(shop)
+    assert (aside / "plan.md").read_text("utf-8") == "mine"
+    assert not shop.folder.exists()
+    assert sandbox.put_aside(shop) is None
+
+
+def test_start_forgets_what_passed_before(shop) -> None:
+    shop.journal.append(event="check", step="plan", passed=True)
+    assert set(steps.passed(shop)) == {"plan"}
+    shop.journal.append(event="start", tree="x")
+    assert steps.passed(shop) == {}
+
+
+def test_a_step_names_what_is_missing_before_it() -> None:
+    describe = steps.BY_NAME["describe"]
+    assert steps.missing_before(describe, {}) == [s.name for s in steps.STEPS[:-1]]
+    assert steps.missing_before(describe, {s.name: {} for s in steps.STEPS[:6]}) == ["after"]
+
+
+def _row(**changes) -> dict:
+    row = {"request": "r", "status": "RUNNING", "num_tokens": 8, "num_computed_tokens": 7}
+    return row | {"max_model_len": 8, "given": 0} | changes
+
+
+def test_only_a_token_owed_and_not_given_counts() -> None:
+    assert len(reproduction.stuck({"rows": [_row()] * 5})[1]) == 5
+    assert reproduction.stuck({"rows": [_row(num_computed_tokens=8)] * 5})[1] == []
+    assert reproduction.stuck({"rows": [_row(num_tokens=7, num_computed_tokens=6)] * 5})[1] == []
+    assert len(reproduction.stuck({"rows": [*[_row()] * 5, _row(given=1), _row()]})[1]) == 1
+    assert reproduction.stuck({"rows": [_row()] * 5, "ends": {"r": {}}})[1] == []
+
+
+def test_sections_leave_comments_out() -> None:
+    text = "title\n## One\n<!-- a\nb -->\n## Two\nx\n"
+    assert sections(text) == {"": "title", "one": "", "two": "x"}
+
+
+def test_a_function_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="no part gate"):
+        variants.parts_of("def check_stop(request, n):\n    x = 1\n    return False\n")
+    with pytest.raises(ValueError, match="not one function"):
+        variants.parts_of("x = 1\n")
+
+
+def test_a_damaged_journal_line_is_left_out(shop) -> None:
+    shop.journal.append(event="check", step="plan", passed=True)
+    with shop.journal.path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"event": "check"})[:9])
+    assert set(steps.passed(shop)) == {"plan"}
