@@ -70,7 +70,7 @@ def test_without_a_repository_git_does_not_answer_for_the_one_around(tmp_path) -
     shop = Workshop(tmp_path / "here", tmp_path)
     (shop.tree / ".git").mkdir(parents=True)
     shop.journal.append(event="start", tree="0")
-    with pytest.raises(CapstoneError, match="git `?rev-parse|`git rev-parse` failed"):
+    with pytest.raises(CapstoneError, match="`git rev-parse` failed"):
         sandbox.verify(shop)
 
 
