@@ -362,8 +362,7 @@ def differential_sample(session: nox.Session) -> None:
         session, python, str(PINNED_SCHEDULER / "differential.py"), "--workloads", "250", **settings
     )
     tests_of_it = str(PINNED_SCHEDULER / "test_live.py")
-    rehearsal_tests = str(ROOT / "tests" / "capstone" / "rehearsal")
-    run(session, python, "-m", "pytest", "-q", tests_of_it, rehearsal_tests, **settings)
+    run(session, python, "-m", "pytest", "-q", tests_of_it, **settings)
     lab = "labs/phase-03-continuous-batching/lab-06-the-whole-loop-from-memory"
     run(session, python, "-m", "pytest", "-q", "-m", "model", lab, **settings)
 

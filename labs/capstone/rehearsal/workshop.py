@@ -29,7 +29,7 @@ _PROBE = (
     "print(' '.join(n for n in sys.argv[1:] if u.find_spec(n) is None))"
 )
 #: Imported by the scheduler or by its tests, in the order in which their absence shows.
-_NEEDED = ("torch", "transformers", "pytest", "cbor2", "gguf", "llguidance", "xgrammar", "einops")
+NEEDED = ("torch", "transformers", "pytest", "cbor2", "gguf", "llguidance", "xgrammar", "einops")
 
 #: A setting of the caller's engine is not this one's; bytecode goes to a place of its own.
 _NOT_PASSED_ON = ("VLLM_", "PYTHONDONTWRITEBYTECODE")
@@ -108,7 +108,7 @@ class Workshop:
 
     def missing(self) -> list[str]:
         r"""Packages that the worker's Python lacks; empty when it can import the scheduler."""
-        return _missing(self.python(), self.environment(), _NEEDED)
+        return _missing(self.python(), self.environment(), NEEDED)
 
     def need_packages(self) -> None:
         r"""Refuse to run a worker that would only fail at its first import."""

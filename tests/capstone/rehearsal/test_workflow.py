@@ -7,6 +7,7 @@ runs all of it. Needs what `nox -s differential` installs.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from capstone.rehearsal import compare, repair, sandbox, steps
 from capstone.rehearsal.inside import variants
 from capstone.rehearsal.inside.rows import ROWS
-from capstone.rehearsal.workshop import Workshop
+from capstone.rehearsal.workshop import NEEDED, Workshop
 from rich.console import Console
 
 from upstream_anchors.drift.releases import cached_versions
@@ -31,7 +32,8 @@ def _missing() -> str | None:
         need_tree(the_pin())
     except TreeError as error:
         return str(error)
-    absent = Workshop.of().missing()
+    # In this process, so that only the session which is meant to pays for the scheduler's imports.
+    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     return f"{', '.join(absent)} not installed: nox -s differential" if absent else None
 
 
