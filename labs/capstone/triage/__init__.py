@@ -20,5 +20,8 @@ asks, one question at a time, or takes from a file (`--answers`). Every verdict 
 the rule, and where in the export it stands as a position, never the text. The journal keeps both,
 with the minutes that the check took you.
 
+A whole session, as it is printed, is kept in `session.txt` beside this file, and a test compares
+the two. How often the checks agree with a person on real issues, `--agreement` shows.
+
 An issue is somebody's text. It is searched for words and names, never run and never followed.
 """

@@ -60,8 +60,8 @@ def _thread(setting: Setting, notes: Notes) -> Outcome | None:
         if next(phrases.find(phrases.WITHDRAWN, comment.body), None)
     }
     for comment in issue.comments:
-        if comment.is_bot:
-            continue
+        if comment.is_bot or comment.at > setting.today:
+            continue  # said by nobody, or after the day on which the issue is judged
         place = f"comment {comment.place}"
         if fix := next(phrases.find(phrases.FIX_NAMED, comment.body), None):
             if not _is_part(comment):

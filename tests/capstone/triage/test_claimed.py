@@ -122,3 +122,8 @@ def test_a_pull_request_about_the_same_code_is_found_without_the_number(setting,
 
 def test_a_closed_pull_request_fixes_nothing(setting, pull) -> None:
     assert claimed.check(setting(pulls=[pull(7, body="Fixes #100", state="CLOSED")])).passed
+
+
+def test_what_was_said_after_the_day_of_judgement_does_not_count(setting, comment) -> None:
+    later = comment("I'll take this", at="2026-06-02T00:00:00Z")
+    assert claimed.check(setting(comments=[later])).passed

@@ -126,3 +126,19 @@ def test_the_agreement_is_shown_with_its_misses(upstream, capsys) -> None:
     assert "tuned on: " in shown
     assert "held out: " in shown
     assert "#23347: a person said survives" in shown
+
+
+def test_the_session_that_the_lab_shows_is_what_is_printed(folder: Path, capsys) -> None:
+    said = {41951: {"claimed": 2}, 12283: {"claimed": 3, "reproducible": 1, "map": 2}}
+    said[43736] = {"claimed": 4, "reproducible": 12, "map": 1, "testable": 2, "reviewable": 3}
+    tables = [
+        f"[issue.{n}.minutes]\n" + "".join(f"{k} = {v}\n" for k, v in t.items())
+        for n, t in said.items()
+    ]
+    text = "[machine]\ngpu_gib = 0\n[issue.43736]\nlines = 60\n" + "\n".join(tables)
+    (folder / "answers.toml").write_text(text)
+    assert cli.main(arguments(folder)) == 0
+    line = "$ capstone triage 41951.json 12283.json 43736.json --prs prs.json --map MAP.md"
+    shown = f"{line} --answers answers.toml --today 2026-05-28\n{capsys.readouterr().out}"
+    kept = CASES.parent / "session.txt"
+    assert shown == kept.read_text(encoding="utf-8"), shown

@@ -9,7 +9,7 @@ import pytest
 from capstone.errors import CapstoneError
 from capstone.triage.answers import read_answers
 from capstone.triage.exports import ISSUE_FIELDS, PULL_FIELDS, commands, read_issue, read_pulls
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -112,6 +112,7 @@ def test_the_duplicate_commands_are_those_of_upstream(upstream) -> None:
     assert '--state open --search "<short area keywords>"' in text
 
 
+@settings(deadline=None)  # it writes files
 @given(cut=st.integers(1, 600))
 def test_an_export_cut_anywhere_is_refused_or_whole(tmp_path_factory, cut: int) -> None:
     case = Path(__file__).parents[3] / "labs/capstone/triage/cases/43736.json"

@@ -49,7 +49,11 @@ def quick_issues():
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=150,
+    deadline=None,  # the first one reads the index
+)
 @given(drawn=quick_issues(), listed=st.booleans(), mapped=st.booleans())
 def test_invariants_of_every_trial(setting, comment, drawn, listed, mapped) -> None:
     said = [comment(text) for text in drawn.pop("said")]
