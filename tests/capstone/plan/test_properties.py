@@ -12,7 +12,7 @@ from capstone.plan.comment import check_comment, draft_comment
 from capstone.plan.description import check_description, draft_description
 from capstone.plan.frame import write_frame
 from capstone.plan.markdown import PLACEHOLDER, Document
-from capstone.plan.one_pager import RADIUS, SECTIONS, Plan
+from capstone.plan.one_pager import RADIUS, SECTIONS, Plan, claimed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plan_documents import GOOD, check, good, section
@@ -193,3 +193,17 @@ def test_a_fence_hides_headings_and_words() -> None:
     assert [s.title for s in document.sections] == ["Size"]
     assert document.sections[0].words == 2
     assert document.sections[0].blocks()[0].text == "## Size\necho a b c"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("The step is faster with this.", "faster"),
+        ("It adds no overhead.", ""),
+        ("This does not change the latency.", ""),
+        ("No field is added. Throughput rises.", "Throughput"),
+        ("`throughput` is a name here.", ""),
+    ],
+)
+def test_a_promise_that_is_taken_back_is_none(text: str, word: str) -> None:
+    assert claimed(text) == word
