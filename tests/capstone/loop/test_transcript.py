@@ -17,7 +17,7 @@ from capstone.loop.item import LAYERS
 from capstone.loop.matrix import matrix
 from capstone.loop.screen import Screen
 from capstone.loop.transcript import State, Transcript
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -173,11 +173,13 @@ def test_time_between_sittings_is_nobodys(
 
 
 EVENTS = st.sampled_from(["asked", "line", "peek", "end", "grade"])
+FULL_WITH_A_PEEK = [("line", 0), ("peek", 0), ("end", 0), *(("grade", n) for n in (6, 7, 8))]
 TEXTS = st.sampled_from(["words", "128 KiB", "7", "", "16.1 GB", "131,072 tokens"])
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(EVENTS, st.integers(0, 2), TEXTS, st.integers(-1, 3)), max_size=40))
+@given(st.lists(st.tuples(EVENTS, st.integers(0, 2), TEXTS, st.integers(-3, 11)), max_size=40))
+@example([(e, 2, "words", n) for e, n in FULL_WITH_A_PEEK])
 def test_no_order_of_events_earns_more_than_two_with_a_peek_or_without_arithmetic(
     bank, log
 ) -> None:  # type: ignore[no-untyped-def]
@@ -188,10 +190,10 @@ def test_no_order_of_events_earns_more_than_two_with_a_peek_or_without_arithmeti
     state.apply({"event": "loop", "version": 1, "seed": 1, "asked": asked})
     layers = list(LAYERS)
     peeked, typed, given = set(), {}, {}  # type: ignore[var-annotated]
-    for event, which, text, points in [*log, *(("end", n, "", 0) for n in range(3))]:
-        name = names[which]
+    for event, which, text, number in [*log, *(("end", n, "", 0) for n in range(3))]:
+        name, points, layer = names[which], number // 3, layers[number % 3]
         entry = {"event": event, "item": name, "t": 0.0, "part": "answer", "text": text}
-        entry |= {"layer": layers[points % 3], "points": points}
+        entry |= {"layer": layer, "points": points}
         try:
             state.apply(entry)
         except CapstoneError:
@@ -201,7 +203,7 @@ def test_no_order_of_events_earns_more_than_two_with_a_peek_or_without_arithmeti
         if event == "line":
             typed.setdefault(name, []).append(text)
         if event == "grade":
-            given.setdefault(name, {})[layers[points % 3]] = points
+            given.setdefault(name, {})[layer] = points
     transcript = Transcript(Path("nowhere.jsonl"))
     transcript.state = state
     for result in matrix(bank, transcript).results:
