@@ -46,6 +46,7 @@ extensions = [
     "book._ext.numbering",
     "book._ext.navigation",
     "book._ext.accessible",
+    "book._ext.used_styles",
     "book._ext.contents",
     "book._ext.epub_edition",
     "book._ext.downloads",

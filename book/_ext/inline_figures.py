@@ -21,6 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
+from book._ext.compact_paths import compact_path, without_gaps
 from book.palette import palette
 
 LOGGER = logging.getLogger(__name__)
@@ -29,6 +30,11 @@ XLINK = "http://www.w3.org/1999/xlink"
 #: The least size of a figure's words on a page, in pixels.
 SMALLEST = 11.0
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
+#: A point is 1.33 pixels: two decimals are a seventy-fifth of one.
+DECIMALS = 2
+_PLACES = {"x", "y", "width", "height"}
+_DECIMAL = re.compile(r"-?\d+\.\d+")
+_UNTURNED = re.compile(r"rotate\(-?0(?: .*)?\)")
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
 
 
@@ -52,6 +58,12 @@ def page_svg(text: str, alt: str) -> str:
             elif key == f"{{{XLINK}}}href" and value.startswith("#"):
                 del element.attrib[key]
                 element.set("href", f"#{prefix}-{value[1:]}")
+            elif key == "d":
+                element.set(key, compact_path(value, DECIMALS))
+            elif key == "transform" and _UNTURNED.fullmatch(value):
+                del element.attrib[key]
+            elif key in _PLACES and _DECIMAL.fullmatch(value):
+                element.set(key, f"{float(value):.{DECIMALS}f}".rstrip("0").rstrip("."))
             else:
                 value = _REFERENCE.sub(rf"url(#{prefix}-\1)", value)
                 element.set(key, _HEX.sub(lambda m: colours.get(m[0].lower(), m[0]), value))
@@ -65,7 +77,7 @@ def page_svg(text: str, alt: str) -> str:
         # Never larger than drawn, and never so small that its text cannot be read.
         pixels = float(width.removesuffix("pt")) * 4 / 3
         root.set("style", f"max-width: {pixels:.0f}px; min-width: {min(pixels, 540):.0f}px")
-    return ET.tostring(root, encoding="unicode")
+    return without_gaps(ET.tostring(root, encoding="unicode"))
 
 
 def readable(svg: str) -> str:

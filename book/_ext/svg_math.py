@@ -16,6 +16,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
+from book._ext.compact_paths import compact_path
+
 LOGGER = logging.getLogger(__name__)
 SIZE = 100.0  # drawing units an em: coordinates keep two decimals at this size
 _NUMBER = re.compile(r"-?\d+\.\d+")
@@ -54,7 +56,9 @@ def formula(latex: str, *, inline: bool) -> str:
         root.set("style", f"vertical-align: {-depth / SIZE:.3f}em")
     for element in root.iter():
         for key, value in element.attrib.items():
-            if key in {"d", "viewBox", "transform", "x", "y"}:
+            if key == "d":
+                element.set(key, compact_path(value, 1))
+            elif key in {"viewBox", "transform", "x", "y"}:
                 element.set(key, _NUMBER.sub(lambda m: f"{float(m[0]):.1f}", value))
     ET.register_namespace("", "http://www.w3.org/2000/svg")
     return ET.tostring(root, encoding="unicode")

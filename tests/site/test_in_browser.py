@@ -57,7 +57,7 @@ def test_text_stands_out_from_its_background_in_both_themes(tab, page_type):
         page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
         page.wait_for_timeout(50)
         worst = page.evaluate(CONTRAST)
-        assert worst["ratio"] >= 4.0, (theme, worst)
+        assert worst["ratio"] >= 4.5, (theme, worst)
 
 
 CONTRAST = """() => {

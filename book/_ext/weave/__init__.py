@@ -27,6 +27,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     from book._ext.weave.homes import connect_homes
     from book._ext.weave.listing import Listing
     from book._ext.weave.objects import ModuleDocstring, ObjectHome, RemainingObjects
+    from book._ext.weave.outline import connect_outlines
     from book._ext.weave.short import connect_shortening
 
     app.setup_extension("autodoc2")
@@ -36,5 +37,6 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("listing", Listing)
     app.add_directive("remaining-objects", RemainingObjects)
     connect_homes(app)
+    connect_outlines(app)
     connect_shortening(app)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True}

@@ -15,7 +15,7 @@ from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from book._ext.weave import signature
+from book._ext.weave import outline, signature
 from book._ext.weave.homes import claimed, note_asker, shares
 from book._ext.weave.names import known_names
 from book._ext.weave.source import SourceError, comment_above, find_module, locate, parse_file
@@ -43,12 +43,16 @@ class WeaveDirective(SphinxDirective):
 
     def piece(self, full_name: str) -> Any:
         """The source of an object; notes the file, so that editing it re-reads this page."""
-        try:
-            found = locate(full_name, self.roots)
-        except SourceError as problem:
-            raise self.error(f"{self.name}: {problem}") from problem
+        found = self.located(full_name)
         self.env.note_dependency(str(found.path))
         return found
+
+    def located(self, full_name: str) -> Any:
+        """The source of an object, or a directive error that says why there is none."""
+        try:
+            return locate(full_name, self.roots)
+        except SourceError as problem:
+            raise self.error(f"{self.name}: {problem}") from problem
 
     @contextmanager
     def context(self, module: str, klass: str | None) -> Iterator[None]:
@@ -230,6 +234,10 @@ class RemainingObjects(ObjectHome):
 
     option_spec: ClassVar[dict] = {}
 
+    def piece(self, full_name: str) -> Any:
+        """The source of an object; its page depends on what it prints, not on the file."""
+        return self.located(full_name)
+
     def run(self) -> list[nodes.Node]:
         """Walk the package; a module whose objects all live elsewhere prints nothing."""
         note_asker(self.env)
@@ -254,7 +262,7 @@ class RemainingObjects(ObjectHome):
 
     def _module(self, module: str, homes: dict[str, str]) -> list[nodes.Node]:
         shown: list[nodes.Node] = []
-        self.piece(module)
+        outline.note(self.env, module, self.piece(module).path)
         if module not in homes:
             shown += self.parse([f"```{{py:module}} {module}", "```"])
         body: list[nodes.Node] = []
