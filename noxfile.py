@@ -229,6 +229,7 @@ def site(session: nox.Session) -> None:
     python = environment(session, "full")
     run(session, python, "-m", "upstream_anchors", "fetch", "--optional")
     run(session, python, "book/serve.py", "--build-only")
+    run(session, python, "-m", "book.serving.edit_check")
     browsers = ("chromium", "chromium-browser", "google-chrome")
     chromium = next(filter(None, map(shutil.which, browsers)), None)
     if chromium is None:

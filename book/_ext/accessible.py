@@ -3,6 +3,8 @@ r"""What the theme and Markdown leave unsaid to those who do not see the page.
 - The arrow that unfolds a part of the contents has no name: it gets that of the part.
 - The corner cell of a table with headings on two sides is empty, and an empty heading says nothing:
   it becomes a plain cell.
+- The parameters of a long signature are a list of definitions without a term, which is no list:
+  they become plain lines.
 """
 
 from __future__ import annotations
@@ -14,6 +16,14 @@ from typing import Any
 from sphinx.application import Sphinx
 
 _EMPTY_HEADING = re.compile(r"<th class=\"head([^\"]*)\">(?:<p></p>|\s*)</th>")
+
+_PARAMETERS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*?</dd>\n)+)</dl>', re.DOTALL)
+
+
+def as_lines(match: re.Match[str]) -> str:
+    """The parameters of a signature, each in a line of its own."""
+    lines = match[1].replace("<dd>", "<span>").replace("</dd>", "</span>")
+    return f'<span class="sig-lines">\n{lines}</span>'
 
 
 def name_arrows(soup: Any) -> Any:
@@ -38,6 +48,8 @@ def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], *_:
         context["generate_toctree_html"] = named
     if "<th" in context.get("body", ""):
         context["body"] = _EMPTY_HEADING.sub(r'<td class="corner\1"></td>', context["body"])
+    if "sig-param" in context.get("body", ""):
+        context["body"] = _PARAMETERS.sub(as_lines, context["body"])
 
 
 def setup(app: Sphinx) -> dict[str, object]:

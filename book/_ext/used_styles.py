@@ -19,12 +19,12 @@ from sphinx.application import Sphinx
 
 from book._ext.notebooks import state
 
-#: Whose rules are chosen from: by path below `_static`.
+#: Whose rules are chosen from, below `_static`: files that Sphinx copies anew in each build. Those
+#: of MyST-NB it refuses to copy over what has changed.
 FOREIGN = (
     "styles/pydata-sphinx-theme.css",
     "styles/sphinx-book-theme.css",
     "sphinx-design.min.css",
-    "mystnb.*.css",
     "basic.css",
     "pygments.css",
 )

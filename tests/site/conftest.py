@@ -106,10 +106,15 @@ def all_pages() -> list[str]:
     return found or ["index.html"]
 
 
+# Pages of the reference part that look like no other.
+REFERENCES = ("recall", "drift", "codebase-map", "moving-the-pin", "believed", "correspondence")
+REFERENCES += ("minutes", "performance")
+
+
 def page_types() -> list[str]:
     """One page of each kind: the tests that drive the browser for long look at these."""
     wanted = [
-        "index.html",
+        "/index.html",
         "/00-guide.html",
         "/01-deep-dive.html",
         "/02-mini-build.html",
@@ -121,14 +126,16 @@ def page_types() -> list[str]:
         "reference/engine.html",
         "reference/invariants.html",
         "reference/anchors.html",
-        "book/model/index.html",
+        *(f"reference/{name}.html" for name in REFERENCES),
+        "/book/model/index.html",
         "genindex.html",
         "search.html",
     ]
     pages = all_pages()
     chosen = []
     for want in wanted:
-        match = next((p for p in pages if want in f"/{p}" and p not in chosen), None)
+        found = (p for p in pages if want in f"/{p}" and p not in chosen)
+        match = want[1:] if want[1:] in pages else next(found, None)
         if match:
             chosen.append(match)
     upstream = sorted((HTML / "upstream").rglob("*.py.html"))
