@@ -106,11 +106,6 @@ def all_pages() -> list[str]:
     return found or ["index.html"]
 
 
-# Pages of the reference part that look like no other.
-REFERENCES = ("recall", "drift", "codebase-map", "moving-the-pin", "believed", "correspondence")
-REFERENCES += ("minutes", "performance")
-
-
 def page_types() -> list[str]:
     """One page of each kind: the tests that drive the browser for long look at these."""
     wanted = [
@@ -126,7 +121,6 @@ def page_types() -> list[str]:
         "reference/engine.html",
         "reference/invariants.html",
         "reference/anchors.html",
-        *(f"reference/{name}.html" for name in REFERENCES),
         "/book/model/index.html",
         "genindex.html",
         "search.html",
