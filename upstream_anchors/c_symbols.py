@@ -27,7 +27,7 @@ _RECORD = re.compile(
     r"\b(?:class|struct)\s+(?:alignas\([^)]*\)\s*)?([A-Za-z_]\w*)\s*(?:final\s*)?[:{]"
 )
 _BETWEEN = re.compile(r"(?:\s|const\b|noexcept\b|override\b|->\s*[\w:<>&*]+)*")
-_CONTROL = frozenset({"if", "for", "while", "switch", "catch", "sizeof", "return"})
+_CONTROL = frozenset({"if", "constexpr", "for", "while", "switch", "catch", "sizeof", "return"})
 
 
 def c_definitions(source: str) -> dict[str, list[Symbol]]:

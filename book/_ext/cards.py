@@ -137,7 +137,7 @@ class PhaseCard(CardDirective):
         before = every[phase.number - 1] if phase.number else None
         after = every[phase.number + 1] if phase.number + 1 < len(every) else None
         ways += self._way("← ", before)
-        ways += self.link("Course home", HOME)
+        ways += self.link("Home", HOME)
         ways += self._way("", after, " →")
         return ways
 

@@ -114,7 +114,7 @@ class MapTable(_FromTheGraph):
             [self.link(entry.path, entry.path.removeprefix(f"{root}/"))],
             [nodes.Text(f"{entry.file.lines:,}")],
             [nodes.Text(importers)],
-            callers or [nodes.Text("by no resolved call")],
+            callers or [nodes.Text("no call that was followed")],
         ]
 
 
