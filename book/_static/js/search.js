@@ -47,7 +47,7 @@
 
   function say(status, query, found, more) {
     if (!query) status.textContent = HELP;
-    else if (!found && [...query].length === 1) status.textContent = `One letter is too little to look for; “${query}” names nothing.`;
+    else if (!found && [...query].length === 1) status.textContent = `One character is too little to look for; “${query}” names nothing.`;
     else if (!found) status.textContent = `Nothing in the book matches “${query}”.`;
     else status.textContent = more ? `The best ${counted(found)}` : counted(found);
   }
