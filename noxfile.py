@@ -170,7 +170,9 @@ def tests(session: nox.Session) -> None:
     """The engine, the anchors, the book's extensions, the lab machinery. Arguments: pytest's."""
     python = environment(session, "full")
     wanted = ["-m", "not browser and not downloads and not vllm_cpu and not gpu"]
-    run(session, python, "-m", "pytest", "-q", *wanted, *(session.posargs or ["tests"]))
+    # A file to a worker, as the fixtures of one file share what they build.
+    two = ["-n", "2", "--dist", "loadfile"]
+    run(session, python, "-m", "pytest", "-q", *two, *wanted, *(session.posargs or ["tests"]))
 
 
 @nox.session
