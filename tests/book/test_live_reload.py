@@ -136,7 +136,7 @@ def test_ctrl_c_in_the_middle_of_a_notebook_leaves_no_process(site):
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 2  # Sphinx and a kernel
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0  # a busy machine lets a kernel end slowly
         _, alive = psutil.wait_procs(family, timeout=10)
         assert alive == []
     finally:
