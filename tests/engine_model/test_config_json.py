@@ -19,7 +19,15 @@ from mini_vllm.errors import CheckpointError, ConfigError
 from mini_vllm.models.decoder_config import FOREIGN
 from mini_vllm.worker.model_runner import ModelRunner
 
-ABSENT = object()
+
+class _Absent:
+    """Not in the config; its name is the same in every process, so that tests can be shared."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT = _Absent()
 TOKENS = torch.randint(2, 320, (120,), generator=torch.Generator().manual_seed(5)).tolist()
 LENGTHS = (1, 30, 120)
 
