@@ -42,13 +42,13 @@ def page(browser):
 # Of a list of thousands of equal rows its beginning is looked at: axe compares every element with
 # every other, and takes minutes over the index.
 SHORTEN = """() => {
-  [...document.querySelectorAll('article *')].slice(4000).forEach((element) => element.remove());
+  const beyond = [...document.querySelectorAll('article *')].slice(4000);
+  const parents = new Set(beyond.map((element) => element.parentElement));
+  beyond.forEach((element) => element.remove());
   // What the cut went through is not what the reader gets.
-  for (const list of document.querySelectorAll('article dl')) {
-    if (list.lastElementChild?.tagName !== 'DD') list.remove();
-  }
-  for (const link of document.querySelectorAll('article a')) {
-    if (!link.textContent.trim()) link.remove();
+  for (const parent of parents) {
+    if (parent.tagName === 'DL' && parent.lastElementChild?.tagName !== 'DD') parent.remove();
+    if (parent.tagName === 'A' && !parent.textContent.trim()) parent.remove();
   }
 }"""
 
