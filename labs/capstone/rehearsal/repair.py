@@ -12,7 +12,7 @@ from typing import Any
 from upstream_anchors.pin import the_pin
 from upstream_anchors.tree import need_tree
 
-from capstone.rehearsal import regression_test, sandbox
+from capstone.rehearsal import regression, sandbox
 from capstone.rehearsal.inside.rows import ROWS
 from capstone.rehearsal.stop_table import table
 from capstone.rehearsal.verdict import Verdict
@@ -32,7 +32,7 @@ def _run(workshop: Workshop, vllm: str, tests: str, nodes: list[str]) -> Outcome
 
 
 def _suite() -> list[str]:
-    return [f"{regression_test.PLACE}/{name}.py" for name in SUITE]
+    return [f"{regression.PLACE}/{name}.py" for name in SUITE]
 
 
 def _counts(outcomes: dict[str, str]) -> str:
@@ -60,7 +60,7 @@ def check_fix(workshop: Workshop, baseline: dict[str, Any] | None) -> Verdict:
     verdict = Verdict(digest(sandbox.diff(workshop, "vllm", "tests")))
     if baseline is None:
         verdict.complain("there is no baseline to compare with: `check baseline` first")
-    added, altered = regression_test.new_tests(workshop)
+    added, altered = regression.new_tests(workshop)
     if altered:
         verdict.complain(f"{', '.join(altered)}: a test of the pin is changed or gone")
     if not added:

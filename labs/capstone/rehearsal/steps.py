@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from capstone.rehearsal import papers, regression_test, repair, reproduction, sandbox
+from capstone.rehearsal import papers, regression, repair, reproduction, sandbox
 from capstone.rehearsal.verdict import Verdict
 from capstone.rehearsal.workshop import Workshop
 
@@ -46,7 +46,7 @@ STEPS = (
         "test",
         "add a test below tree/tests/v1/core that fails because of the defect",
         ("plan",),
-        lambda shop, passed: regression_test.check(shop),
+        lambda shop, passed: regression.check(shop),
     ),
     Step(
         "baseline",

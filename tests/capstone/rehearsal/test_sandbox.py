@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from capstone.errors import CapstoneError
-from capstone.rehearsal import regression_test, reproduction, sandbox, steps
+from capstone.rehearsal import regression, reproduction, sandbox, steps
 from capstone.rehearsal.inside import variants
 from capstone.rehearsal.papers import sections
 from capstone.rehearsal.workshop import Workshop
@@ -79,16 +79,16 @@ def test_changes_count_committed_and_new_files(shop) -> None:
     (shop.tree / "tests" / "v1" / "core" / "test_b.py").write_text("def test_b(): ...\n", "utf-8")
     found = {change.path: (change.added, change.removed) for change in sandbox.changes(shop)}
     assert found == {"vllm/a.py": (1, 2), "tests/v1/core/test_b.py": (1, 0)}
-    assert regression_test.new_tests(shop) == (["tests/v1/core/test_b.py::test_b"], [])
+    assert regression.new_tests(shop) == (["tests/v1/core/test_b.py::test_b"], [])
 
 
 def test_a_test_of_the_pin_that_was_changed_is_named(shop) -> None:
     path = shop.tree / "tests" / "v1" / "core" / "test_a.py"
     path.write_text("def test_old():\n    assert True\n", "utf-8")
-    assert regression_test.new_tests(shop) == ([], ["tests/v1/core/test_a.py::test_old"])
+    assert regression.new_tests(shop) == ([], ["tests/v1/core/test_a.py::test_old"])
     path.write_text("def test_old(:\n", "utf-8")
     with pytest.raises(CapstoneError, match=r"test_a\.py:1: not Python"):
-        regression_test.new_tests(shop)
+        regression.new_tests(shop)
 
 
 def test_put_aside_loses_nothing(shop) -> None:
