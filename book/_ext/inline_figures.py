@@ -113,7 +113,10 @@ class InlineFigures(SphinxPostTransform):
     def run(self, **kwargs: Any) -> None:
         """Handle every image of the page, and every drawing that stands in it."""
         for raw in list(self.document.findall(nodes.raw)):
-            if raw.get("format") == "html" and raw.astext().startswith("<svg "):
+            tag = raw.astext().partition(">")[0]
+            # An icon is hidden from those who read with their ears; it is no figure.
+            drawing = tag.startswith("<svg ") and 'aria-hidden="true"' not in tag
+            if raw.get("format") == "html" and drawing:
                 raw.replace_self(nodes.raw("", readable(raw.astext().rstrip()), format="html"))
         for image in list(self.document.findall(nodes.image)):
             path = self._drawn(image)
