@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,3 +122,13 @@ def read_json(path: Path) -> Any:
         raise CapstoneError(f"{path}: not UTF-8 text") from error
     except ValueError as error:
         raise CapstoneError(f"{path}: not JSON: {error}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    r"""The content of a TOML file; {py:class}`.CapstoneError` says what is wrong with the file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CapstoneError(f"{path}: no such file") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CapstoneError(f"{path}: not TOML: {error}") from error

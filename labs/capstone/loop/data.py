@@ -7,7 +7,6 @@ a complaint as well, so that a typing error is not an option that silently does 
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from book.questions import COMPETENCIES
 from capstone.errors import CapstoneError
 from capstone.loop.checks import Demand, demand
 from capstone.loop.item import LAYERS
+from capstone.records import read_toml
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -115,12 +115,7 @@ class Table:
 
 def entries(path: Path, kind: str) -> list[Table]:
     r"""The tables `[[kind]]` of a file, which must hold nothing else; ids must differ."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CapstoneError(f"{path}: no such file") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CapstoneError(f"{path}: not TOML: {error}") from error
+    data = read_toml(path)
     whole = Table(data, path.name)
     tables = whole.tables(kind)
     whole.done()

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from book.career import career
 from book.phases import phases
 from book.questions import COMPETENCIES
 
@@ -32,16 +33,7 @@ from capstone.loop.transcript import State, Transcript
 from labkit.catalogue import Catalogue, LabError
 
 #: Row of the competency map → the phases that teach it.
-ROW_PHASES: dict[int, tuple[int, ...]] = {
-    1: (0, 1),
-    2: (2,),
-    3: (3, 18),
-    4: (4, 5, 6, 7),
-    5: (8, 9),
-    6: (10, 15),
-    7: (11, 12, 16),
-    8: (17,),
-}
+ROW_PHASES: dict[int, tuple[int, ...]] = {row.number: row.phases for row in career().rows}
 SOLID = 3.0
 LEVELS = ((3.5, "staff level"), (SOLID, "solid"), (2.0, "shaky"), (0.0, "to learn"))
 NOT_ASKED = "not asked"

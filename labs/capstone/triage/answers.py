@@ -21,14 +21,13 @@ claimed = 4
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from capstone.errors import CapstoneError
-from capstone.records import read_json, write_document
+from capstone.records import read_json, read_toml, write_document
 from capstone.triage.findings import CHECKS
 
 _YES, _NO = {"yes", "y", "true"}, {"no", "n", "false"}
@@ -85,12 +84,7 @@ class Answers:
 
 def read_answers(path: Path) -> Answers:
     r"""The answers of a file; {py:class}`.CapstoneError` names what it does not understand."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CapstoneError(f"{path}: no such file") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CapstoneError(f"{path}: not TOML: {error}") from error
+    data = read_toml(path)
     for name in data:
         if name not in {"machine", "issue"}:
             raise CapstoneError(f"{path}: [{name}] is unknown; expected [machine] or [issue.N]")
