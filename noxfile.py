@@ -24,7 +24,7 @@ import nox
 ROOT = Path(__file__).parent.resolve()
 ENVIRONMENTS = ROOT / ".nox"
 CONSTRAINTS = ROOT / "constraints" / "full.txt"
-EXTRAS = {"base": "", "full": "[engine,serve,book,dev]", "triton": "[engine,dev,triton]"}
+EXTRAS = {"base": "", "full": "[engine,serve,book,dev,triton]"}
 
 nox.options.sessions = [
     "base_install",
@@ -201,14 +201,6 @@ def labs_gpu(session: nox.Session) -> None:
         files = ", ".join(sorted({line.split("::")[0] for line in tests}))
         session.error(f"labs_gpu: no CUDA device; NOT RUN were {len(tests)} tests, of {files}")
     run(session, python, "-m", "pytest", "-q", "-m", "gpu", *where)
-
-
-@nox.session
-def triton(session: nox.Session) -> None:
-    """The labs' Triton kernels in Triton's own interpreter and through its compiler; no GPU."""
-    python = environment(session, "triton")
-    where = session.posargs or ["labs/phase-02-paged-attention/lab-05-triton-kernel"]
-    run(session, python, "-m", "pytest", "-q", "-m", "model", *where)
 
 
 @nox.session
