@@ -31,6 +31,7 @@ nox.options.sessions = [
     "lint",
     "anchors",
     "tests",
+    "kernels",
     "differential_sample",
     "labs",
     "mutants",
@@ -170,9 +171,32 @@ def tests(session: nox.Session) -> None:
     """The engine, the anchors, the book's extensions, the lab machinery. Arguments: pytest's."""
     python = environment(session, "full")
     wanted = ["-m", "not browser and not downloads and not vllm_cpu and not gpu"]
-    # A file to a worker, as the fixtures of one file share what they build.
+    # A file to a worker, as the fixtures of one file share what they build. Kernels have a
+    # session of their own: it is the process that decides whether Triton interprets.
     two = ["-n", "2", "--dist", "loadfile"]
-    run(session, python, "-m", "pytest", "-q", *two, *wanted, *(session.posargs or ["tests"]))
+    where = session.posargs or ["tests", "--ignore", "tests/triton"]
+    run(session, python, "-m", "pytest", "-q", *two, *wanted, *where)
+
+
+@nox.session
+def kernels(session: nox.Session) -> None:
+    """Every Triton kernel on the CPU: interpreted with its numbers checked, then compiled.
+
+    Two processes, since one either interprets or compiles. A run in which no test ran has failed.
+    """
+    python = environment(session, "full")
+    probe = "import importlib.util as u, sys; sys.exit(u.find_spec('triton') is None)"
+    if subprocess.run([python, "-c", probe], check=False).returncode:
+        message = "kernels: triton is not installed here, so NO kernel was run or compiled"
+        if sys.platform == "linux":
+            session.error(message)
+        session.skip(f"{message}; it has builds for Linux alone")
+    for mode in ("interpreted", "compiled"):
+        settings = {"TRITON_INTERPRET": str(int(mode == "interpreted")), "KERNELS_MUST_RUN": "1"}
+        where = session.posargs or [f"tests/triton/{mode}"]
+        two = ["-n", "2", "--dist", "loadfile"]
+        marked = ["-m", f"triton_{mode}"]
+        run(session, python, "-m", "pytest", "-q", *two, *marked, *where, **settings)
 
 
 @nox.session
