@@ -87,6 +87,25 @@ def test_the_navigation_names_every_page():
     assert [c.page for c in chapters(HTML) if f"{c.page}.xhtml" not in nav] == []
 
 
+def test_the_navigation_keeps_the_reading_order():
+    content = ET.fromstring(package().read("content.opf"))
+    addresses = {i.get("id"): i.get("href", "") for i in content.iter(f"{OPF}item")}
+    spine = [unquote(addresses[i.get("idref")]) for i in content.iter(f"{OPF}itemref")]
+    contents = next(page("nav.xhtml").iter(f"{XHTML}nav"))
+    pages = [unquote(urlsplit(a.get("href", "")).path) for a in contents.iter(f"{XHTML}a")]
+    places = [spine.index(path) for path in pages]
+    back = [pages[n] for n in range(1, len(pages)) if places[n] < places[n - 1]]
+    assert back == []
+    ids = {name: [e.get("id") for e in page(name).iter() if e.get("id")] for name in set(pages)}
+    links = [urlsplit(a.get("href", "")) for a in contents.iter(f"{XHTML}a")]
+    within = [
+        (link.path, ids[unquote(link.path)].index(unquote(link.fragment)))
+        for link in links
+        if link.fragment
+    ]
+    assert within == sorted(within, key=lambda w: (pages.index(unquote(w[0])), w[1]))
+
+
 def test_figures_tables_formulas_and_code_are_all_there():
     wrong = []
     for chapter in chapters(HTML):

@@ -1,4 +1,4 @@
-"""The order of the pages, and the site's page of downloads: what is there, and only that."""
+"""The order of reading, and the site's page of downloads: what is there, and only that."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 from docutils import nodes
+from docutils.utils import new_document
+from sphinx import addnodes
 
 from book._ext import downloads
-from book._ext.contents import in_order
+from book._ext.contents import AfterTheSections, in_order
 
 
 def environment(includes: dict[str, list[str]]):
@@ -29,6 +31,25 @@ def test_pages_come_in_the_order_of_the_tables_of_contents():
         ("a/x/y", "A/X/Y", 2),
         ("b", "B", 0),
     ]
+
+
+def listed(hidden: bool, *entries: str) -> nodes.compound:
+    """A list of pages, as the directive leaves it."""
+    wrapper = nodes.compound(classes=["toctree-wrapper"])
+    wrapper += addnodes.toctree(hidden=hidden, entries=[(None, entry) for entry in entries])
+    return wrapper
+
+
+def test_a_hidden_list_of_pages_comes_after_the_sections():
+    document = new_document("guide")
+    shown, first, second = listed(False, "x"), listed(True, "a", "b"), listed(True, "c")
+    inner = nodes.section("", nodes.title("", "Two"), second, ids=["two"])
+    one = nodes.section("", nodes.title("", "One"), ids=["one"])
+    document += nodes.section("", nodes.title("", "Guide"), shown, first, one, inner)
+    AfterTheSections(document).apply()
+    page = document[0]
+    assert list(page)[1:] == [shown, one, inner, first, second]
+    assert list(inner) == [inner[0]]
 
 
 @pytest.fixture
