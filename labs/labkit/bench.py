@@ -12,13 +12,14 @@ that fails an assertion, and should be so quickly.
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -33,10 +34,20 @@ Result = TypeVar("Result")
 
 @dataclass
 class Bench:
-    r"""One lab's collected tests, ready to judge one implementation after the other."""
+    r"""One lab's collected tests, ready to judge one implementation after the other.
+
+    The cases of a parametrised test are made once, when it is collected. An implementation that
+    writes into what it was given would hand a spoiled case to the next one, and a sound solution
+    would fail. So each run of a test gets its case as it was collected.
+    """
 
     lab: Lab
     items: list[pytest.Item]
+    _cases: dict[str, dict[str, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        cases = {item.nodeid: _case_of(item) for item in self.items}
+        self._cases = {name: copy.deepcopy(case) for name, case in cases.items()}
 
     def run(
         self, implementation: Implementation, tests: Iterable[str] | None = None
@@ -74,6 +85,7 @@ class Bench:
 
     def _verdict(self, item: pytest.Item) -> Verdict:
         item.user_properties.clear()
+        _case_of(item).update(copy.deepcopy(self._cases[item.nodeid]))
         reports = runtestprotocol(item, log=False, nextitem=None)
         # The phase that decides: the first one that did not pass, else the call.
         report = next((r for r in reports if not r.passed), reports[-2])
@@ -87,6 +99,12 @@ class Bench:
             error=tuple(note["error"]) if note["error"] else None,
             reason=plugin.reason_of(report),
         )
+
+
+def _case_of(item: pytest.Item) -> dict[str, Any]:
+    """The arguments that a test's parametrisation gives it; empty where there is none."""
+    callspec = getattr(item, "callspec", None)
+    return {} if callspec is None else callspec.params
 
 
 def on_bench(

@@ -108,6 +108,45 @@ def test_a_mutant_that_never_ends_is_dead(toy):
     assert verdict.outcome == "failed"
 
 
+#: Empties what it is given.
+WRONG_AND_GREEDY = Implementation(
+    "greedy",
+    "def double(n):\n    return 2 * n\n"
+    "def total(numbers, limit):\n    numbers.clear()\n    return -1\n",
+)
+
+
+def test_a_case_that_one_implementation_spoils_is_whole_for_the_next(toy):
+    toy.edit("test_lab.py", '"limit, expected", [(0, 0), (2, 3), (3, 6)]', '"numbers", [[1, 2]]')
+    toy.edit(
+        "test_lab.py", "def test_total(impl, limit, expected)", "def test_total(impl, numbers)"
+    )
+    toy.edit(
+        "test_lab.py", "impl.total([1, 2, 3], limit) == expected", "impl.total(numbers, 9) == 3"
+    )
+
+    def greedy_first(bench):
+        return [
+            bench.run(which)[2].outcome for which in (WRONG_AND_GREEDY, Implementation("solution"))
+        ]
+
+    assert on_bench(toy.lab, greedy_first) == ["failed", "passed"]
+
+
+def test_what_a_mutant_spoils_for_good_is_told(toy):
+    toy.edit(
+        "test_lab.py",
+        "impl.total([1, 2, 3], limit) == expected",
+        "impl.total(SHARED, limit) == expected",
+    )
+    toy.edit("test_lab.py", "import pytest\n", "import pytest\n\nSHARED = [1, 2, 3]\n")
+    toy.edit("mutants/plausible.toml", "if True:", "if not numbers.clear():")
+    with pytest.raises(
+        LabError, match=r"spoiled what \['test_total\[2-3\]', 'test_total\[3-6\]'\]"
+    ):
+        on_bench(toy.lab, trial.everything)
+
+
 def test_an_equivalent_mutant_needs_a_proof_that_holds(toy):
     def excuse(id: str, proof: str) -> list[str]:
         text = f"[[equivalent]]\nid = {json.dumps(id)}\nproof = {json.dumps(proof)}\n"

@@ -90,10 +90,14 @@ def proofs(lab: Lab) -> dict[str, str]:
 def everything(
     bench: Bench, report: Callable[[int, int], None] = lambda done, total: None
 ) -> Outcome:
-    r"""Try every mutant of a lab. `report` is told how many of how many are through."""
-    survived = [v.test for v in bench.run(Implementation("solution")) if v.outcome != "passed"]
-    if survived:
-        raise LabError(f"{bench.lab.name}: the solution itself does not pass {survived}")
+    r"""Try every mutant of a lab. `report` is told how many of how many are through.
+
+    The solution has the first word and the last. What passes before the mutants and not after them
+    was spoiled by one of them (a list of the tests' module that it wrote into, say), and each later
+    mutant that "died" of it may be alive: {py:class}`labkit.catalogue.LabError`.
+    """
+    if failing := _failing(bench):
+        raise LabError(f"{bench.lab.name}: the solution itself does not pass {failing}")
     generic = operators.mutants(bench.lab.solution.read_text(encoding="utf-8"))
     by_hand = plausible.mutants(bench.lab)
     total = len(generic) + len(by_hand)
@@ -104,7 +108,13 @@ def everything(
     for done, mutant in enumerate(generic, start=1 + len(by_hand)):
         outcome.generic[mutant.id] = killer(bench, mutant)
         report(done, total)
+    if failing := _failing(bench):
+        raise LabError(f"{bench.lab.name}: a mutant has spoiled what {failing} stand on")
     return outcome
+
+
+def _failing(bench: Bench) -> list[str]:
+    return [v.test for v in bench.run(Implementation("solution")) if v.outcome != "passed"]
 
 
 def sample(bench: Bench, ids: Iterable[str]) -> dict[str, str | None]:
