@@ -80,10 +80,14 @@ class Floor:
 class KernelCost:
     r"""What a kernel moves and computes: bytes read, bytes written, operations.
 
-    Bytes are those of the kernel's own loads and stores, each address once per program that asks
-    for it; what caches save is not deducted. Sums are of counts: `a + b` is the cost of both
-    kernels' work. Its floor is that of the two *fused*, with neither waiting for the other.
-    Kernels that run one after the other take at least the sum of their floors, which is more.
+    Bytes are those that the kernel's loads and stores touch, each address counted once, however
+    many programs ask for it: what a perfect cache would fetch. Only so is the floor a floor. How
+    often a byte is asked for is another number, and says how much is left to the cache
+    ({py:mod}`mini_vllm.kernels.triton.counting`).
+
+    Sums are of counts: `a + b` is the cost of both kernels' work. Its floor is that of the two
+    *fused*, with neither waiting for the other; kernels that run one after the other take at least
+    the sum of their floors, which is more.
     """
 
     bytes_read: int

@@ -7,7 +7,11 @@ devices by the tests of a laptop, which finds what the interpreter lets pass (a 
 small a tile, a type that the device does not have), and the book shows what became of a kernel
 without ever having run it.
 
-{py:func}`compile_kernel` returns a {py:class}`CompiledKernel`. Four things in it are worth a look:
+{py:func}`compile_launches` takes a call of a launch function, with tensors of torch's `meta`
+device that have a shape and no memory, and compiles each kernel that the call would have launched,
+with the same constants, types and promises. {py:func}`compile_kernel` is the step below it, for a
+kernel with types given by hand. Both give {py:class}`CompiledKernel`s. Four things in it are worth
+a look:
 
 - the **PTX**, the portable assembly. A load of `v4` is four registers wide, a `cp.async` travels to
   shared memory while the program goes on, `mma.sync` or `wgmma` is a matrix unit at work;
@@ -24,14 +28,16 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
 
 from mini_vllm.kernels.triton.availability import is_interpreted
 
@@ -117,6 +123,95 @@ def compile_kernel(
         num_warps=num_warps,
         triton_version=triton.__version__,
     )
+
+
+@dataclass(frozen=True)
+class Launch:
+    r"""A kernel, its grid, and what it would be compiled for."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    signature: dict[str, str]
+    constants: dict[str, Any]
+    options: dict[str, int]
+
+
+def recorded_launches(call: Callable[[], object]) -> list[Launch]:
+    r"""The launches that `call` makes, none of which is carried out.
+
+    Results are uninitialised, so `call` must not look at them. Addresses are taken to be multiples
+    of 16, as torch's allocator gives them; numbers get the promise if they keep it, and a 1 becomes
+    a constant, as in a real launch.
+    """
+    launches: list[Launch] = []
+
+    def record(self: Any, *arguments: Any, grid: Any, warmup: bool, **named: Any) -> None:
+        launches.append(_launch_of(self, arguments, grid, named))
+
+    function: Any = JITFunction
+    run, function.run = function.run, record
+    try:
+        call()
+    finally:
+        function.run = run
+    return launches
+
+
+def compile_launches(call: Callable[[], object], capability: int) -> list[CompiledKernel]:
+    r"""Compile every kernel that `call` would launch, in the order of the launches.
+
+    ```python
+    x = torch.empty(64, 2048, dtype=torch.bfloat16, device="meta")
+    (kernel,) = compile_launches(lambda: silu_and_mul(x), capability=90)
+    ```
+    """
+    return [
+        compile_kernel(
+            launch.kernel, launch.signature, launch.constants, capability, **launch.options
+        )
+        for launch in recorded_launches(call)
+    ]
+
+
+_TYPES = {
+    torch.float32: "fp32",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.int64: "i64",
+    torch.int32: "i32",
+    torch.uint8: "u8",
+    torch.int8: "i8",
+    torch.bool: "i1",
+}
+
+
+def _launch_of(kernel: Any, arguments: tuple, grid: Any, named: dict[str, Any]) -> Launch:
+    given = [key for key in ("num_warps", "num_stages") if key in named]
+    options = {key: named.pop(key) for key in given}
+    values = dict(zip(kernel.arg_names, arguments)) | named
+    signature, constants = {}, {}
+    for parameter in kernel.params:
+        name, value = parameter.name, values[parameter.name]
+        is_one = isinstance(value, int) and not isinstance(value, bool) and value == 1
+        if parameter.is_constexpr or value is None or is_one:
+            constants[name] = value
+        else:
+            signature[name] = _type_of(value)
+    shape = grid(values) if callable(grid) else grid
+    return Launch(kernel, tuple(shape), signature, constants, options)
+
+
+def _type_of(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        aligned = value.storage_offset() * value.itemsize % 16 == 0
+        return f"*{_TYPES[value.dtype]}" + ":16" * aligned
+    if isinstance(value, bool):
+        return "i1"
+    if isinstance(value, int):
+        return ("i32" if -(2**31) <= value < 2**31 else "i64") + ":16" * (value % 16 == 0)
+    if isinstance(value, float):
+        return "fp32"
+    raise TypeError(f"a kernel's argument of type {type(value).__name__}")
 
 
 def _resources(cubin: bytes) -> tuple[int, int]:
