@@ -380,8 +380,10 @@ def differential_sample(session: nox.Session) -> None:
     run(
         session, python, str(PINNED_SCHEDULER / "differential.py"), "--workloads", "250", **settings
     )
-    tests_of_it = str(PINNED_SCHEDULER / "test_live.py")
-    run(session, python, "-m", "pytest", "-q", tests_of_it, **settings)
+    tests_of_it = [
+        str(PINNED_SCHEDULER / f"test_{name}.py") for name in ("live", "dispatcher_live")
+    ]
+    run(session, python, "-m", "pytest", "-q", *tests_of_it, **settings)
     lab = "labs/phase-03-continuous-batching/lab-06-the-whole-loop-from-memory"
     run(session, python, "-m", "pytest", "-q", "-m", "model", lab, **settings)
 

@@ -9,7 +9,7 @@ it, test it and break it on a machine without torch.
 | 5 | `observe`, `entrypoints`, `bench` | no | the ways in, and the ways to watch |
 | 4 | `engine` | no | the loop, and the way from text to tokens and back |
 | 3 | `sample`, `worker` | yes | from logits to a token; batches in rows and tables |
-| 2 | `platforms`, `kernels`, `attention`, `layers`, `models`, `loader` | yes | the model |
+|2|`platforms`, `kernels`, `attention`, `compilation`, `layers`, `models`, `loader`|yes|the model|
 | 1 | `core` | **no** | requests, blocks, the scheduler: every decision |
 | 0 | `errors`, `invariants`, `sampling_params`, `config`, `outputs` | **no** | words that all use |
 
@@ -50,9 +50,17 @@ class Floor(NamedTuple):
 
 #: The architecture, as data. `tests/architecture` enforces it; the docstring above prints it.
 FLOORS: tuple[Floor, ...] = (
-    Floor(0, ("errors", "invariants", "sampling_params", "config", "outputs"), False),
+    Floor(
+        0,
+        ("errors", "invariants", "sampling_params", "config", "outputs"),
+        False,
+    ),
     Floor(1, ("core",), False),
-    Floor(2, ("platforms", "kernels", "attention", "layers", "models", "loader"), True),
+    Floor(
+        2,
+        ("platforms", "kernels", "attention", "compilation", "layers", "models", "loader"),
+        True,
+    ),
     Floor(3, ("sample", "worker"), True),
     Floor(4, ("engine",), False),
     Floor(5, ("observe", "entrypoints", "bench"), False),

@@ -1,6 +1,6 @@
 r"""Which keyword means what, and what about those that mean nothing here?
 
-`LLM(model=..., max_num_seqs=8)` takes vLLM's names, and this module turns them into the four
+`LLM(model=..., max_num_seqs=8)` takes vLLM's names, and this module turns them into the
 {py:mod}`config <mini_vllm.config>` records. It exists for the keywords that it does *not* know. An
 engine that takes `tensor_parallel_size=4` and runs on one device has not failed: it has lied. So
 every other keyword of the real `LLM` is in the table below with the values under which both
@@ -12,23 +12,23 @@ Upstream: {up}`vllm/engine/arg_utils.py#EngineArgs`.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from mini_vllm.config import CacheConfig, EngineConfig, ModelConfig, SchedulerConfig
+from mini_vllm.config.compilation import CompilationConfig
 from mini_vllm.errors import ConfigError
 
 #: Keywords of vLLM that this engine lacks, with the values that ask for nothing it lacks.
 NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
     "async_scheduling": (None, False),
-    "compilation_config": (None,),
     "cpu_offload_gb": (0,),
     "data_parallel_size": (1,),
     "disable_log_stats": (True,),
     "enable_expert_parallel": (False,),
     "enable_lora": (False,),
-    "enforce_eager": (None, True),
     "gpu_memory_utilization": (None,),
     "hf_overrides": (None,),
     "kv_cache_dtype": ("auto",),
@@ -52,6 +52,12 @@ class EngineArgs:
     `model` is a checkpoint directory or a hub id. `max_model_len` is `None` for all that the
     checkpoint allows. `num_gpu_blocks_override` and `kv_cache_memory_bytes` size the cache; with
     neither, the device decides. `max_num_batched_tokens` is the step's budget.
+
+    `compilation_config` is a mapping with the fields of
+    {py:class}`~mini_vllm.config.compilation.CompilationConfig`, or such a record. `enforce_eager`
+    says that nothing may be compiled or captured, which is the default anyway; together with a
+    `compilation_config` that asks for either, it is refused. Upstream lets it win, with a warning
+    ({up}`vllm/config/vllm.py#VllmConfig.__post_init__@"This is equivalent to setting"`).
     """
 
     model: str
@@ -73,6 +79,8 @@ class EngineArgs:
     scheduling_policy: str = "fcfs"
     device: str = "auto"
     attention_backend: str = "auto"
+    compilation_config: Mapping[str, Any] | None = None
+    enforce_eager: bool | None = None
 
     @classmethod
     def from_keywords(cls, model: str, **keywords: Any) -> EngineArgs:
@@ -98,8 +106,16 @@ class EngineArgs:
             tokenizer=self.tokenizer,
             skip_tokenizer_init=self.skip_tokenizer_init,
         )
+        compilation_config = CompilationConfig.from_value(self.compilation_config)
+        if self.enforce_eager and not compilation_config.is_eager:
+            raise ConfigError(
+                f"enforce_eager=True contradicts compilation_config with "
+                f"mode={compilation_config.mode.name} and "
+                f"cudagraph_mode={compilation_config.cudagraph_mode}"
+            )
         return EngineConfig(
             model_config=model_config,
+            compilation_config=compilation_config,
             cache_config=CacheConfig(
                 block_size=self.block_size,
                 num_gpu_blocks=self.num_gpu_blocks_override,

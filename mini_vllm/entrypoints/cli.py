@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import sys
 from collections.abc import Sequence
 
@@ -63,6 +64,13 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.add_argument("--dtype", default="auto")
     generate.add_argument("--max-model-len", type=int, default=None)
     generate.add_argument("--max-num-batched-tokens", type=int, default=2048)
+    generate.add_argument(
+        "--compilation-config", type=_json, metavar="JSON", help="what is compiled and captured"
+    )
+
+
+def _json(text: str) -> object:
+    return json.loads(text)
 
 
 def generate(args: argparse.Namespace) -> None:
@@ -72,6 +80,7 @@ def generate(args: argparse.Namespace) -> None:
         dtype=args.dtype,
         max_model_len=args.max_model_len,
         max_num_batched_tokens=args.max_num_batched_tokens,
+        compilation_config=args.compilation_config,
     )
     streams = len(args.prompt) == 1
     params = SamplingParams(

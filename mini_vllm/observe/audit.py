@@ -33,6 +33,8 @@ INVARIANT_MODULES = (
     "mini_vllm.core.block_pool",
     "mini_vllm.core.kv_cache_manager",
     "mini_vllm.core.scheduler_invariants",
+    "mini_vllm.compilation.capture_sizes",
+    "mini_vllm.compilation.dispatcher",
     "mini_vllm.observe.audit",
 )
 

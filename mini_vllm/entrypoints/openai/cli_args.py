@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
 import types
 from dataclasses import MISSING, dataclass, fields
@@ -42,6 +43,8 @@ ENGINE_HELP = {
     "scheduling_policy": "fcfs or priority",
     "device": "auto, cpu or cuda",
     "attention_backend": "auto, or the name of one",
+    "compilation_config": 'what is compiled and captured, such as {"cudagraph_mode": "FULL"}',
+    "enforce_eager": "refuse a configuration that compiles or captures",
 }
 
 
@@ -159,6 +162,10 @@ def _literal(text: str) -> Any:
     names = {"true": True, "false": False, "null": None, "none": None}
     if text.lower() in names:
         return names[text.lower()]
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

@@ -34,7 +34,10 @@ def test_every_field_of_the_engine_is_a_flag(one):
     if one.name == "model":
         return
     flag = "--" + one.name.replace("_", "-")
-    if isinstance(one.default, bool):
+    if "Mapping" in str(one.type):
+        engine, _ = parse(flag, '{"of": [1, true, null]}')
+        assert getattr(engine, one.name) == {"of": [1, True, None]}
+    elif "bool" in str(one.type):
         for value, given in ((True, flag), (False, "--no-" + flag[2:])):
             engine, _ = parse(given)
             assert getattr(engine, one.name) is value

@@ -6,9 +6,10 @@ operator, and the same limit found wrong in step 40,000 is an outage.
 
 {py:class}`CacheConfig` sizes the memory, {py:class}`SchedulerConfig` the step,
 {py:class}`ModelConfig` says what the checkpoint is, and {py:class}`EngineConfig` holds the three
-together. The names are vLLM's, so that a flag learned here can be typed there; what is missing
-here is missing on purpose, and {py:class}`~mini_vllm.entrypoints.llm.LLM` refuses it by name
-rather than swallow it.
+together, with a fourth that has a file of its own:
+{py:class}`~mini_vllm.config.compilation.CompilationConfig`. The names are vLLM's, so that a flag
+learned here can be typed there; what is missing here is missing on purpose, and
+{py:class}`~mini_vllm.entrypoints.llm.LLM` refuses it by name rather than swallow it.
 
 Some defaults differ from the real ones, since these are for a laptop. There the budget depends on
 the device: {up}`vllm/engine/arg_utils.py#EngineArgs.get_batch_defaults` picks a bigger one for a
@@ -24,6 +25,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mini_vllm.config.compilation import CompilationConfig
 from mini_vllm.errors import CheckpointError, ConfigError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -234,6 +236,7 @@ class EngineConfig:
     model_config: ModelConfig
     scheduler_config: SchedulerConfig
     cache_config: CacheConfig = field(default_factory=CacheConfig)
+    compilation_config: CompilationConfig = field(default_factory=CompilationConfig)
     device: str = "auto"
     attention_backend: str = "auto"
 
