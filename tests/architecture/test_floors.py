@@ -96,7 +96,7 @@ def test_an_import_that_climbs_is_found() -> None:
     assert climbs(scheduler, "from mini_vllm import engine") != []
     assert climbs(scheduler, "import mini_vllm") != []
     assert climbs(scheduler, "from mini_vllm.config import CacheConfig") == []
-    config = PACKAGE / "config.py"
+    config = PACKAGE / "config" / "compilation.py"
     assert climbs(config, "from mini_vllm.outputs import RequestOutput") != []
     assert climbs(config, "from mini_vllm.errors import ConfigError") == []
 
