@@ -57,7 +57,7 @@ class EngineArgs:
     {py:class}`~mini_vllm.config.compilation.CompilationConfig`, or such a record. `enforce_eager`
     says that nothing may be compiled or captured, which is the default anyway; together with a
     `compilation_config` that asks for either, it is refused. Upstream lets it win, with a warning
-    ({up}`vllm/config/vllm.py#VllmConfig.__post_init__@"This is equivalent to setting"`).
+    ({up}`vllm/config/vllm.py#VllmConfig.__post_init__@"-cc.mode=none -cc.cudagraph_mode=none"`).
     """
 
     model: str
