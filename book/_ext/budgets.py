@@ -155,6 +155,8 @@ def count(app: Sphinx, doctree: nodes.document) -> None:
     if lab := _labs(app).get(document):
         app.env.note_dependency(str(lab.solution))
         load.lab_lines = lines_to_write(lab.solution)
+        # The work of a process lab lies outside of its page, and its steps say how long they take.
+        load.entry_minutes += sum(step.minutes for step in lab.steps)
     loads(app.env)[document] = load
 
 

@@ -170,7 +170,8 @@ class LabCard(CardDirective):
         self.env.note_dependency(str(folder / "lab.toml"))
         number = lab.name.split("-")[1]
         card = new_box("course-card lab-card")
-        card += self.text(f"Lab {number} · `[{lab.tag}]`", "card-kicker")
+        kind = " · process lab" if lab.is_process else ""
+        card += self.text(f"Lab {number} · `[{lab.tag}]`{kind}", "card-kicker")
         before = [x for x in Catalogue(self.root).labs if x.name in lab.after]
         links = nodes.paragraph(classes=["card-value"])
         for position, earlier in enumerate(before):
@@ -183,8 +184,8 @@ class LabCard(CardDirective):
                 ("Hardware", self.options.get("hardware", "") or _hardware(lab)),
                 ("After", links if before else ""),
                 ("Tools you'll use", self.options.get("tools", "")),
-                ("Competency", COMPETENCIES[lab.competency]),
-                ("Tasks", " · ".join(lab.tasks)),
+                ("Competency", _row(lab)),
+                ("Steps" if lab.is_process else "Tasks", " · ".join(lab.tasks)),
             ]
         )
         if takeaway := self.options.get("walk-away"):
@@ -196,6 +197,10 @@ class LabCard(CardDirective):
             )
         card += new_box("lab-done", lab=lab.short)  # the script puts the tick here
         return [card]
+
+
+def _row(lab: Lab) -> str:
+    return COMPETENCIES.get(lab.competency, "all eight rows")
 
 
 def _hardware(lab: Lab) -> str:
@@ -222,7 +227,7 @@ class LabList(CardDirective):
         grid = new_box("lab-grid")
         for lab in labs:
             number = lab.name.split("-")[1]
-            facts = f"{lab.tag} · {lab.minutes} min · {COMPETENCIES[lab.competency]}"
+            facts = f"{lab.tag} · {lab.minutes} min · {_row(lab)}"
             title = nodes.paragraph(classes=["lab-tile-title"])
             title += self.link(f"{number} · {lab.title}", page_of(lab))
             grid += new_box("lab-tile", title, self.text(facts, "lab-tile-facts"), lab=lab.short)

@@ -20,6 +20,25 @@ truth = "the step in which the engine of the tests hands out the first token"
 The titles of the tasks are repeated in the markers of `solution.py`; `python -m labkit verify`
 compares the two. A prediction's `truth` says how the tests compute the answer; the answer itself
 is written nowhere.
+
+**A process lab** has nothing to fill in: what it asks for is done elsewhere, and other people or
+other tools are the judges. It says `kind = "process"`, has steps where another lab has tasks, and
+names the module that looks at what the learner has left behind ({py:mod}`labkit.process`):
+
+```toml
+kind = "process"
+title = "Find and scope a pull request"
+tag = "CPU-OK"
+grader = "capstone.progress.first_pr"
+
+[[step]]
+title = "write a plan of one page"
+minutes = 240
+command = "capstone plan check PLAN.md"     # what to run next, when this step comes first
+judge = "capstone plan"                     # who says that the step is done
+```
+
+Its minutes are those of its steps. It may leave out the competency: then it asks for all rows.
 """
 
 from __future__ import annotations
@@ -32,7 +51,12 @@ from pathlib import Path
 
 TAGS = ("CPU-OK", "GPU-OPT", "GPU-REQ")
 _FOLDER = re.compile(r"lab-\d\d-[a-z0-9-]+")
-_KEYS = {"title", "tag", "minutes", "competency", "after", "tasks", "predict", "seconds"}
+_KEYS = {
+    "code": {"title", "tag", "minutes", "competency", "after", "tasks", "predict", "seconds"},
+    "process": {"title", "tag", "competency", "after", "grader", "step", "predict"},
+}
+#: The row of a process lab that asks for all of them.
+ALL_ROWS = 0
 
 
 class LabError(ValueError):
@@ -77,10 +101,21 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Step:
+    r"""One step of a process lab: what to run for it, and who says that it is done."""
+
+    title: str
+    minutes: int
+    command: str
+    judge: str
+
+
+@dataclass(frozen=True)
 class Lab:
     r"""One lab: its folder and the contents of its `lab.toml`.
 
-    `seconds` bounds each single test (see {py:mod}`labkit.guard`), not the lab.
+    `seconds` bounds each single test (see {py:mod}`labkit.guard`), not the lab. `steps` and
+    `grader` are those of a process lab, whose `tasks` are the titles of its steps.
     """
 
     folder: Path
@@ -92,6 +127,13 @@ class Lab:
     after: tuple[str, ...] = ()
     questions: tuple[Question, ...] = field(default=())
     seconds: float = 5.0
+    steps: tuple[Step, ...] = ()
+    grader: str = ""
+
+    @property
+    def is_process(self) -> bool:
+        r"""Whether this is a process lab, without starter, solution and tests."""
+        return bool(self.grader)
 
     @property
     def name(self) -> str:
@@ -187,14 +229,20 @@ def read(folder: Path) -> Lab:
         raise LabError(f"{folder}: a lab's folder is called lab-NN-slug")
     if lab.tag not in TAGS:
         raise LabError(f"{source}: tag {lab.tag!r} is none of {', '.join(TAGS)}")
-    if not 1 <= lab.competency <= 8:
+    all_rows = lab.is_process and lab.competency == ALL_ROWS
+    if not (1 <= lab.competency <= 8 or all_rows):
         raise LabError(f"{source}: competency {lab.competency} is not a row of the map, 1 to 8")
     return lab
 
 
 def _lab(folder: Path, data: dict) -> Lab:
-    if unknown := set(data) - _KEYS:
+    kind = data.pop("kind", "code")
+    if kind not in _KEYS:
+        raise LabError(f"{folder / 'lab.toml'}: kind {kind!r} is none of {', '.join(_KEYS)}")
+    if unknown := set(data) - _KEYS[kind]:
         raise LabError(f"{folder / 'lab.toml'}: unknown keys {sorted(unknown)}")
+    if kind == "process":
+        return _process(folder, data)
     return Lab(
         folder=folder.resolve(),
         title=data["title"],
@@ -203,11 +251,33 @@ def _lab(folder: Path, data: dict) -> Lab:
         competency=int(data["competency"]),
         tasks=tuple(data["tasks"]),
         after=tuple(data.get("after", ())),
-        questions=tuple(
-            Question(**{**question, "choices": tuple(question.get("choices", ()))})
-            for question in data.get("predict", ())
-        ),
+        questions=_questions(data),
         seconds=float(data.get("seconds", 5.0)),
+    )
+
+
+def _process(folder: Path, data: dict) -> Lab:
+    steps = tuple(Step(**step) for step in data["step"])
+    if not steps or not data["grader"]:
+        raise LabError(f"{folder / 'lab.toml'}: a process lab has steps and a grader")
+    return Lab(
+        folder=folder.resolve(),
+        title=data["title"],
+        tag=data["tag"],
+        minutes=sum(step.minutes for step in steps),
+        competency=int(data.get("competency", ALL_ROWS)),
+        tasks=tuple(step.title for step in steps),
+        after=tuple(data.get("after", ())),
+        questions=_questions(data),
+        steps=steps,
+        grader=data["grader"],
+    )
+
+
+def _questions(data: dict) -> tuple[Question, ...]:
+    return tuple(
+        Question(**{**question, "choices": tuple(question.get("choices", ()))})
+        for question in data.get("predict", ())
     )
 
 

@@ -8,6 +8,9 @@ r"""`labs`: the learner's loop.
     labs reset LAB           the starter as it was (yours is kept aside)
     labs list, labs doctor   which labs there are, and what this machine can run
 
+A process lab has no starter: `labs check` says which of its steps are done, who grades them, and
+what to run next.
+
 Without a name, a command means the lab of the current folder, or else the first that is not done.
 """
 
@@ -22,7 +25,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from labkit import doctor, grading, hints, starters, tables
+from labkit import doctor, grading, hints, process, starters, tables
 from labkit.catalogue import Catalogue, Lab, LabError, Question
 from labkit.state import State
 
@@ -42,11 +45,14 @@ class Learner:
 
     def check(self, arguments: argparse.Namespace) -> int:
         r"""Grade a lab; 0 when it is complete."""
-        return 0 if self._grade(self._lab(arguments.lab)).complete else 1
+        lab = self._lab(arguments.lab)
+        if lab.is_process:
+            return 0 if self._look(lab).complete else 1
+        return 0 if self._grade(lab).complete else 1
 
     def watch(self, arguments: argparse.Namespace) -> int:
         r"""Grade a lab now and after every change of its starter, until it is complete."""
-        lab = self._lab(arguments.lab)
+        lab = _with_starter(self._lab(arguments.lab))
         try:
             while not self._grade(lab).complete:
                 self.console.print(Text(f"watching {lab.starter.name}; Ctrl-C ends", "dim"))
@@ -80,7 +86,7 @@ class Learner:
         # `labs hint 2` inside a lab's folder means task 2 of that lab.
         if arguments.lab and arguments.task is None and arguments.lab.isdigit():
             arguments.lab, arguments.task = None, int(arguments.lab)
-        lab = self._lab(arguments.lab)
+        lab = _with_starter(self._lab(arguments.lab))
         task = arguments.task or self._first_open_task(lab)
         if task is None:
             self.console.print(self._no_open_task(lab))
@@ -95,7 +101,7 @@ class Learner:
 
     def reset(self, arguments: argparse.Namespace) -> int:
         r"""Restore a starter; the learner's version is kept aside, progress is forgotten."""
-        lab = self.catalogue.find(arguments.lab)
+        lab = _with_starter(self.catalogue.find(arguments.lab))
         mine = lab.starter.read_text(encoding="utf-8") if lab.starter.exists() else ""
         if not starters.write(lab):
             self.console.print(f"{lab.short}: starter.py is as it was given")
@@ -122,7 +128,12 @@ class Learner:
         self.console.print(Text(f"{lab.short}  {lab.title}  ({lab.minutes} min)", "bold"))
         steps = [f"read     {self._path(lab.folder / 'README.md')}"]
         steps += [f"predict  labs predict {name}   ({len(asked)} to go)"] if asked else []
-        steps += [f"edit     {self._path(lab.starter)}", f"grade    labs watch {name}"]
+        if lab.is_process:
+            command = process.look(lab).next
+            steps += [f"do       {command}"] if command else []
+            steps += [f"grade    labs check {name}"]
+        else:
+            steps += [f"edit     {self._path(lab.starter)}", f"grade    labs watch {name}"]
         for step in steps:
             self.console.print(Text(f"  {step}"), soft_wrap=True)
         self.console.print(tables.progress(self.catalogue, self.state))
@@ -163,6 +174,17 @@ class Learner:
         self.console.print("", tables.progress(self.catalogue, self.state), sep="\n")
         return grade
 
+    def _look(self, lab: Lab) -> process.Standing:
+        found = process.look(lab)
+        self.state.graded(lab.short, found.green, complete=found.complete)
+        self.console.print(tables.standing(found))
+        if found.complete:
+            self.state.completed(lab.short, lab.title)
+        if compared := tables.predictions(lab, self.state, found.truths):
+            self.console.print("", compared, sep="\n")
+        self.console.print("", tables.progress(self.catalogue, self.state), sep="\n")
+        return found
+
     def _offer_hint(self, lab: Lab, failure: grading.Verdict) -> None:
         """Name the next hint, where a hint could help: one task is to blame, and was called."""
         if failure.unloadable or len(failure.tasks) != 1:
@@ -193,6 +215,15 @@ class Learner:
 
     def _path(self, path: Path) -> str:
         return path.relative_to(self.catalogue.root).as_posix()
+
+
+def _with_starter(lab: Lab) -> Lab:
+    if lab.is_process:
+        raise LabError(
+            f"{lab.short} is a process lab: it has no starter and no hints; "
+            f"`labs check {lab.short}` says what grades it and what to run next"
+        )
+    return lab
 
 
 def _wait_for_change(path: Path, poll_s: float = 0.3) -> None:

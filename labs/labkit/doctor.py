@@ -56,6 +56,9 @@ def _prospect(lab: Lab) -> tuple[bool, str]:
         if lab.tag == "GPU-REQ":
             return False, f"skips: {reason}"
         return True, f"runs on its capture; its own GPU run skips: {reason}"
+    if lab.is_process:
+        judges = ", ".join(dict.fromkeys(step.judge for step in lab.steps))
+        return True, f"a process lab, graded by {judges}"
     tests = (lab.folder / "test_lab.py").read_text(encoding="utf-8")
     if "mark.model" in tests and (reason := machine.why_no_engine()):
         return True, f"runs without a model; its tests on the real one skip: {reason}"

@@ -79,6 +79,7 @@ def _verify(labs: list[Lab], arguments: argparse.Namespace, console: Console) ->
 
 
 def _starters(labs: list[Lab], arguments: argparse.Namespace, console: Console) -> list[str]:
+    labs = [lab for lab in labs if not lab.is_process]
     if not arguments.write:
         return [problem for lab in labs for problem in starters.problems(lab)]
     for lab in labs:
@@ -89,6 +90,9 @@ def _starters(labs: list[Lab], arguments: argparse.Namespace, console: Console) 
 def _mutants(labs: list[Lab], arguments: argparse.Namespace, console: Console) -> list[str]:
     problems = []
     for lab in labs:
+        if lab.is_process:
+            console.print(f"{lab.short}: a process lab, nothing to break", markup=False)
+            continue
         if arguments.changed and record.is_fresh(lab):
             found = _sampled(lab, arguments.sample, console)
         else:

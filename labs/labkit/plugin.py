@@ -159,10 +159,7 @@ def pytest_terminal_summary(
     judged = [(word, report, note) for word, report in reports if (note := note_of(report))]
     if not judged:
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
-            terminalreporter.write_line(
-                "labs: no lab test matches this selection; see `labs list`",
-                red=True,
-            )
+            terminalreporter.write_line(_nothing_matches(config.args), red=True)
         return
     chosen = implementation.chosen().label
     whose = "yours" if chosen == "starter" else "the reference"
@@ -176,6 +173,17 @@ def pytest_terminal_summary(
     if path := os.environ.get(REPORT):
         lines = [_line(word, report, note) for word, report, note in judged]
         Path(path).write_text(json.dumps(lines), encoding="utf-8")
+
+
+def _nothing_matches(arguments: list[str]) -> str:
+    """What a selection without tests was: often a lab that has none, and is judged elsewhere."""
+    folders = [Path(argument.partition("::")[0]) for argument in arguments]
+    sources = [path for folder in folders for path in sorted(folder.rglob("lab.toml"))]
+    labs = [found for source in sources if (found := _read(source.parent))]
+    if labs and all(lab.is_process for lab in labs):
+        words = ", ".join(f"`labs check {lab.short}`" for lab in labs)
+        return f"labs: a process lab has no tests; what grades it, says {words}"
+    return "labs: no lab test matches this selection; see `labs list`"
 
 
 def _print_predictions(

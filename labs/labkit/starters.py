@@ -16,7 +16,9 @@ from labkit.catalogue import Lab, LabError
 
 
 def generate(lab: Lab) -> str:
-    r"""The starter that follows from the solution in the work tree."""
+    r"""The starter that follows from the solution in the work tree; a process lab has none."""
+    if lab.is_process:
+        raise LabError(f"{lab.short} is a process lab: it has no starter")
     return _render(lab, lab.solution.read_text(encoding="utf-8"))
 
 

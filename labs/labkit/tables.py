@@ -2,6 +2,8 @@ r"""What does the `labs` command print?"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +11,7 @@ from rich.text import Text
 from labkit.catalogue import Catalogue, Lab
 from labkit.doctor import Finding
 from labkit.grading import Grade
+from labkit.process import Standing
 from labkit.state import State
 
 DONE, FAILING, OPEN = ("✓", "green"), ("✗", "red"), ("·", "dim")
@@ -67,7 +70,23 @@ def report(grade: Grade) -> RenderableType:
     return Group(*parts)
 
 
-def predictions(lab: Lab, state: State, truths: dict[str, str]) -> RenderableType | None:
+def standing(found: Standing) -> RenderableType:
+    r"""A process lab's steps with ticks, what each rests on, and who grades it."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for number, (step, one) in enumerate(
+        zip(found.lab.steps, found.findings, strict=True), start=1
+    ):
+        table.add_row(_mark(DONE if one.done else OPEN), f"step {number}", Text(step.title))
+        table.add_row("", "", Text(one.text, "dim"))
+    judges = ", ".join(dict.fromkeys(step.judge for step in found.lab.steps))
+    head = Text(f"{found.lab.short}  {found.lab.title}", "bold")
+    parts: list[RenderableType] = [head, table, Text(f"\ngraded by: {judges}")]
+    if found.next is not None:
+        parts.append(Text(f"next:      {found.next}"))
+    return Group(*parts)
+
+
+def predictions(lab: Lab, state: State, truths: Mapping[str, str]) -> RenderableType | None:
     r"""The learner's predictions beside what the tests have found out; `None` without any."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("", "predicted", "truth", "question"):

@@ -11,6 +11,8 @@ The contract of a lab, as checks that can fail:
 5. every task has three hints, and none of them quotes the solution;
 6. the README has its sections, and at least five plausible mistakes stand ready as mutants.
 
+A process lab is held to a contract of its own ({py:func}`labkit.process.problems`).
+
 Tests on the real model take part in 1 alone, where torch is installed: what they add is the model,
 not another opinion on the tasks.
 """
@@ -20,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from labkit import hints, regions, starters
+from labkit import hints, process, regions, starters
 from labkit.bench import Bench, on_bench
 from labkit.catalogue import Lab, LabError
 from labkit.grading import Verdict
@@ -44,6 +46,8 @@ MISTAKES = 5
 def problems(lab: Lab) -> list[str]:
     r"""Everything that is wrong with a lab; empty when its contract holds."""
     try:
+        if lab.is_process:
+            return list(process.problems(lab))
         found = [*_text(lab), *_hints(lab), *_mistakes(lab)]
         return found + on_bench(lab, _behaviour, marks="not gpu and not model")
     except LabError as error:

@@ -71,6 +71,7 @@ def test_a_readme_speaks_of_tests_and_names_that_exist(lab):
             f"{name} is in the README of {lab.name} and not in its tests"
         )
     assert f"labs predict {lab.short}" in readme
+    assert not lab.is_process or f"labs check {lab.short}" in readme
 
 
 def test_labs_are_numbered_in_their_order():
