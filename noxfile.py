@@ -375,7 +375,7 @@ def differential(session: nox.Session) -> None:
 
 @nox.session
 def differential_sample(session: nox.Session) -> None:
-    """A smaller sample of the same, with the tests of the comparison itself."""
+    """A smaller sample of the same, its own tests, and the rehearsal from end to end."""
     python, settings = beside_the_pinned_scheduler(session)
     run(
         session, python, str(PINNED_SCHEDULER / "differential.py"), "--workloads", "250", **settings
@@ -386,6 +386,8 @@ def differential_sample(session: nox.Session) -> None:
     run(session, python, "-m", "pytest", "-q", *tests_of_it, **settings)
     lab = "labs/phase-03-continuous-batching/lab-06-the-whole-loop-from-memory"
     run(session, python, "-m", "pytest", "-q", "-m", "model", lab, **settings)
+    whole_rehearsal = "tests/capstone/rehearsal/test_workflow.py"
+    run(session, python, "-m", "pytest", "-q", whole_rehearsal, **settings)
 
 
 @nox.session

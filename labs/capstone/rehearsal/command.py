@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 def _start(workshop: Workshop, console: Console) -> int:
     made = sandbox.make(workshop, need_tree(the_pin()))
     console.print(f"sandbox: {workshop.tree} (git, tag {sandbox.TAG}, tree {made[:12]})")
-    console.print(f"yours to write: {', '.join(sandbox.PAPERS)} in {workshop.folder}")
+    console.print(f"beside it in {workshop.shown_folder}: {', '.join(sandbox.PAPERS)}")
     if absent := workshop.missing():
         console.print(f"not installed here: {', '.join(absent)}; `nox -s rehearsal`, once")
     return 0

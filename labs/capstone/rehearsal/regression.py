@@ -108,9 +108,14 @@ def check(workshop: Workshop) -> Verdict:
     for name, (_, wrong) in variants.WRONG.items():
         if states[name] == "passed":
             verdict.complain(f"it passes on a wrong repair, {name}: {wrong}")
-    verdict.evidence = {"tests": added, "states": states}
+    unseen = [name for name in variants.BREAKING if states[name] == "passed"]
+    verdict.evidence = {"tests": added, "states": states, "unseen": unseen}
     verdict.lines = [f"new: {node}" for node in added]
     verdict.lines += [f"  {state:8} {name}" for name, state in states.items()]
+    verdict.lines += [
+        f"not seen by it, and left to step 6: {name}, where {variants.BREAKING[name][1]}"
+        for name in unseen
+    ]
     return verdict
 
 

@@ -1,19 +1,21 @@
 r"""Steps 5 and 6: what do upstream's own tests say, before and after?
 
-The baseline is taken on this machine, on the pin. It has failures: some tests want packages or
-model files that are not here. So the question about a change is never whether everything passes;
-it is whether something fails that did not fail before.
+With the stand-ins ({py:mod}`capstone.rehearsal.stand_ins`) all of them pass on the pin, on a CPU
+and without weights. That is the recorded baseline, and one taken here that differs from it is
+shown test by test, with the reason that pytest gave. The baseline that counts is still the one of
+this machine: what is asked of a change is whether something fails that did not fail before.
 """
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 from upstream_anchors.pin import the_pin
 from upstream_anchors.tree import need_tree
 
 from capstone.rehearsal import regression, sandbox
-from capstone.rehearsal.inside.rows import ROWS
+from capstone.rehearsal.inside.rows import ROWS, STOP, STOPPED, at
 from capstone.rehearsal.stop_table import table
 from capstone.rehearsal.verdict import Verdict
 from capstone.rehearsal.worker import Outcome, work
@@ -21,9 +23,13 @@ from capstone.rehearsal.workshop import Workshop, digest
 
 #: Of `tests/v1/core`: those that decide when a request ends, and those that run the whole loop.
 SUITE = ("test_scheduler", "test_async_scheduler", "test_repetition_detection", "test_output")
+#: How many passed, and none failed, where this was written.
+RECORDED = 127
 ALLOWED = "vllm/v1/core/sched/"
 MOST_LINES = 40
 LIMIT = 420.0
+#: What the gate below the length answers where the pin goes on.
+MERGED_LATER = {"eos-below-min": at(STOPPED, 3), "id-below-min": at(STOPPED, 3, STOP)}
 
 
 def _run(workshop: Workshop, vllm: str, tests: str, nodes: list[str]) -> Outcome:
@@ -51,7 +57,22 @@ def check_baseline(workshop: Workshop) -> Verdict:
         verdict.complain(f"no test of upstream's passed here: {outcome.last_line()}")
     verdict.evidence = {"outcomes": outcomes, "seconds": outcome.seconds}
     verdict.lines = [f"{_counts(outcomes)}, in {outcome.seconds:.0f} s"]
+    verdict.lines += departures(outcome.found)
     return verdict
+
+
+def departures(found: dict[str, Any]) -> list[str]:
+    r"""How a baseline differs from the recorded one; empty when every test of it passed."""
+    outcomes, why = found.get("outcomes", {}), found.get("why", {})
+    lines = [
+        f"{said} here, passed where this was recorded: {node.rsplit('/', 1)[-1]}: "
+        f"{why.get(node, 'no reason given')}"
+        for node, said in outcomes.items()
+        if said != "passed"
+    ]
+    if len(outcomes) != RECORDED:
+        lines.append(f"{len(outcomes)} tests were found, and {RECORDED} are recorded")
+    return lines
 
 
 def check_fix(workshop: Workshop, baseline: dict[str, Any] | None) -> Verdict:
@@ -66,6 +87,7 @@ def check_fix(workshop: Workshop, baseline: dict[str, Any] | None) -> Verdict:
     if not added:
         verdict.complain("the fix comes with no test of yours: step 4")
     _judge_size(verdict, changed)
+    _judge_syntax(verdict, workshop, changed)
     if not verdict.passed or baseline is None:
         return verdict
     _judge_rows(verdict, table(workshop, str(workshop.tree), the_pin().version))
@@ -91,12 +113,31 @@ def _judge_size(verdict: Verdict, changed: list[sandbox.Change]) -> None:
     verdict.evidence["lines"] = lines
 
 
+def _judge_syntax(verdict: Verdict, workshop: Workshop, changed: list[sandbox.Change]) -> None:
+    """A patch that was applied by half leaves text that Python cannot read."""
+    for change in changed:
+        path = workshop.tree / change.path
+        if change.path.endswith((".rej", ".orig")):
+            verdict.complain(f"{change.path}: what a patch leaves that did not apply; remove it")
+        elif path.suffix == ".py" and path.is_file():
+            try:
+                ast.parse(path.read_bytes())
+            except SyntaxError as error:
+                verdict.complain(f"{change.path}:{error.lineno}: not Python: {error.msg}")
+
+
 def _judge_rows(verdict: Verdict, answers: dict[str, str]) -> None:
     for row in ROWS:
         if answers.get(row.id) not in row.right:
             verdict.complain(
                 f"{row.says}: {answers.get(row.id, 'no answer')}; right is {' or '.join(row.right)}"
             )
+    if {row: answers.get(row) for row in MERGED_LATER} == MERGED_LATER:
+        verdict.complain(
+            "this is the order that upstream merged later. It changes what a caller reads when an "
+            "end comes below min_tokens, so a test of the pin had to be rewritten with it: a "
+            "second change, and not what this report asks for. See `capstone rehearse compare`"
+        )
     verdict.lines.append(f"stop table: {len(answers)} situations asked")
 
 

@@ -10,6 +10,7 @@ Writes below its own folder and nowhere else; `upstream/` is only read.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -27,7 +28,15 @@ PARTS = ("vllm", "tests/v1", "docs/contributing", ".github", ".buildkite/test_ar
 FILES = ("AGENTS.md", "LICENSE", "pyproject.toml", "tests/__init__.py", "tests/utils.py")
 _ENDINGS = {".py", ".md", ".toml", ".yaml", ".yml", ".json", ".txt", ".cfg", ""}
 _LARGEST = 2_000_000
-PAPERS = ("reproduce.py", "triage.toml", "plan.md", "DESCRIPTION.md")
+#: Put beside the tree by `start`, for the learner to read or to fill in.
+PAPERS = (
+    "reproduce.py",
+    "report.json",
+    "pulls.json",
+    "pulls-august.json",
+    "MAP.md",
+    "answers.toml",
+)
 TAG = "pin"
 
 
@@ -54,11 +63,7 @@ def make(workshop: Workshop, upstream: Tree) -> str:
         raise CapstoneError(
             f"{workshop.tree}: there is a sandbox already; `capstone rehearse reset` puts it aside"
         )
-    if upstream.edited:
-        raise CapstoneError(
-            f"{upstream.root}: {', '.join(upstream.edited[:3])} edited; the sandbox is made from "
-            f"the pin as it was published (`git -C {upstream.root} stash`)"
-        )
+    _refuse_edited(upstream, list(upstream.edited))
     half = workshop.folder / "tree.partial"
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
@@ -79,6 +84,32 @@ def make(workshop: Workshop, upstream: Tree) -> str:
             shutil.copyfile(TEMPLATES / name, workshop.paper(name))
     workshop.journal.append(event="start", tree=made)
     return made
+
+
+def _refuse_edited(upstream: Tree, edited: list[str]) -> None:
+    if edited:
+        raise CapstoneError(
+            f"{upstream.root}: {', '.join(edited[:3])} edited; before and after are compared with "
+            f"the pin as it was published, so put that back. A repair belongs into the sandbox"
+        )
+
+
+def need_clean_pin(workshop: Workshop, upstream: Tree) -> None:
+    r"""Refuse a pin that is no longer what the sandbox was made from, file by file.
+
+    Somebody who repairs `upstream/` and not the sandbox would compare a repair with itself.
+    """
+    listed = _git(workshop.tree, "ls-tree", "-r", "-z", TAG, "--", "vllm/v1", "tests/v1")
+    edited = list(upstream.edited)
+    for entry in filter(None, listed.split("\0")):
+        about, path = entry.split("\t", 1)
+        there = upstream.root / path
+        content = there.read_bytes() if there.is_file() else b""
+        # As git names a file's content.
+        name = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+        if name.hexdigest() != about.split()[2]:
+            edited.append(path)
+    _refuse_edited(upstream, edited)
 
 
 def verify(workshop: Workshop) -> None:
@@ -126,6 +157,12 @@ def messages(workshop: Workshop) -> list[str]:
     r"""The messages of the learner's commits, newest first."""
     text = _git(workshop.tree, "log", "--format=%B%x00", f"{TAG}..HEAD")
     return [message.strip() for message in text.split("\0") if message.strip()]
+
+
+def uncommitted(workshop: Workshop) -> list[str]:
+    r"""Paths whose content is not that of the last commit."""
+    text = _git(workshop.tree, "status", "--porcelain", "--no-renames")
+    return [line[3:] for line in text.splitlines()]
 
 
 def put_aside(workshop: Workshop) -> Path | None:

@@ -2,7 +2,7 @@ r"""Upstream's scheduler tests name models of a hub. What do they need of them?
 
 A configuration and some tokenizer, found under the model's name relative to the working directory.
 No tensor is ever made, so nothing is downloaded. The configurations below hold the sizes that the
-tests' arithmetic depends on; the tokenizer knows six words.
+tests' arithmetic depends on; the tokenizer knows six words and an image.
 """
 
 from __future__ import annotations
@@ -65,10 +65,65 @@ MODELS: dict[str, dict[str, Any]] = {
     ),
 }
 
-_WORDS = ("<pad>", "<s>", "</s>", "a", "b", "c")
+#: A model that takes images: its text half, its vision half, and 24 x 24 patches between them.
+MODELS["llava-hf/llava-1.5-7b-hf"] = {
+    "architectures": ["LlavaForConditionalGeneration"],
+    "model_type": "llava",
+    "image_token_index": 6,
+    "vision_feature_layer": -2,
+    "vision_feature_select_strategy": "default",
+    "projector_hidden_act": "gelu",
+    "torch_dtype": "float16",
+    "text_config": {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "max_position_embeddings": 4096,
+        "vocab_size": 32064,
+    },
+    "vision_config": {
+        "model_type": "clip_vision_model",
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "projection_dim": 768,
+        "image_size": 336,
+        "patch_size": 14,
+    },
+}
+#: What turns an image into patches, in the kind that needs no torchvision.
+_PROCESSORS: dict[str, dict[str, Any]] = {
+    "preprocessor_config.json": {
+        "image_processor_type": "CLIPImageProcessorPil",
+        "size": {"shortest_edge": 336},
+        "crop_size": {"height": 336, "width": 336},
+    },
+    "processor_config.json": {
+        "processor_class": "LlavaProcessor",
+        "patch_size": 14,
+        "vision_feature_select_strategy": "default",
+        "image_token": "<image>",
+        "num_additional_image_tokens": 1,
+    },
+}
+
+_WORDS = ("<pad>", "<s>", "</s>", "a", "b", "c", "<image>")
 _TOKENIZER: dict[str, Any] = {
     "version": "1.0",
-    "added_tokens": [],
+    "added_tokens": [
+        {
+            "id": _WORDS.index("<image>"),
+            "content": "<image>",
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+    ],
     "normalizer": None,
     "pre_tokenizer": {"type": "Whitespace"},
     "post_processor": None,
@@ -93,9 +148,12 @@ def write_stand_ins(hub: Path) -> None:
     for name, config in MODELS.items():
         folder = hub / name
         folder.mkdir(parents=True, exist_ok=True)
-        for file, content in (
-            ("config.json", config),
-            ("tokenizer.json", _TOKENIZER),
-            ("tokenizer_config.json", _TOKENIZER_CONFIG),
-        ):
+        files = {
+            "config.json": config,
+            "tokenizer.json": _TOKENIZER,
+            "tokenizer_config.json": _TOKENIZER_CONFIG,
+        }
+        if "vision_config" in config:
+            files |= _PROCESSORS
+        for file, content in files.items():
             (folder / file).write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from capstone.rehearsal import papers, regression, repair, reproduction, sandbox
+from upstream_anchors.pin import the_pin
+from upstream_anchors.tree import need_tree
+
+from capstone.rehearsal import candidate, papers, regression, repair, reproduction, sandbox
 from capstone.rehearsal.verdict import Verdict
 from capstone.rehearsal.workshop import Workshop
 
@@ -32,13 +35,13 @@ STEPS = (
     ),
     Step(
         "triage",
-        "fill in triage.toml: five questions, the cheapest first",
+        "report.json through the Gauntlet: write MAP.md and answers.toml",
         ("reproduce",),
-        lambda shop, passed: papers.check_triage(shop, passed.get("reproduce")),
+        lambda shop, passed: candidate.check(shop, passed.get("reproduce")),
     ),
     Step(
         "plan",
-        "fill in plan.md: lines, invariants, test, blast radius, limits",
+        "plan.md: one page that `capstone plan check` has nothing to say to",
         ("triage",),
         lambda shop, passed: papers.check_plan(shop),
     ),
@@ -68,7 +71,7 @@ STEPS = (
     ),
     Step(
         "describe",
-        "commit with sign-off, and write DESCRIPTION.md",
+        "commit with sign-off; DESCRIPTION.md, as `capstone plan pr` wants it",
         ("fix", "after"),
         lambda shop, passed: papers.check_description(shop, passed),
     ),
@@ -106,6 +109,7 @@ def missing_before(step: Step, done: Passed) -> list[str]:
 def check(workshop: Workshop, step: Step) -> Verdict:
     r"""Check one step and write down what came of it."""
     sandbox.verify(workshop)
+    sandbox.need_clean_pin(workshop, need_tree(the_pin()))
     verdict = step.check(workshop, passed(workshop))
     workshop.journal.append(
         event="check",

@@ -20,6 +20,8 @@ from typing import Any
 
 from capstone.rehearsal.workshop import INSIDE, Workshop
 
+_start = subprocess.Popen
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -49,7 +51,7 @@ def work(workshop: Workshop, script: str, *arguments: str, limit: float) -> Outc
         command = [workshop.python(), str(INSIDE / script), str(found), *arguments]
         started = time.monotonic()
         with said.open("wb") as sink:
-            process = subprocess.Popen(
+            process = _start(
                 command,
                 cwd=workshop.hub,
                 env=workshop.environment(),

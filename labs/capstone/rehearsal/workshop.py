@@ -21,6 +21,7 @@ from capstone.records import Journal, record_folder
 #: The repository: `labs/capstone/rehearsal/workshop.py` is three folders below it.
 ROOT = Path(__file__).resolve().parents[3]
 INSIDE = Path(__file__).parent / "inside"
+STARTUP = INSIDE / "startup"
 TEMPLATES = Path(__file__).parent / "templates"
 
 #: Asked of the worker's Python, since the tools may run in one that has no torch.
@@ -63,6 +64,12 @@ class Workshop:
         return record_folder(self.root) / "rehearsal-cache"
 
     @property
+    def shown_folder(self) -> str:
+        r"""The folder as one would type it at the repository's root."""
+        inside = self.folder.is_relative_to(self.root)
+        return str(self.folder.relative_to(self.root) if inside else self.folder)
+
+    @property
     def journal(self) -> Journal:
         r"""What was tried and what came of it."""
         return Journal(self.folder / "journal.jsonl")
@@ -70,6 +77,11 @@ class Workshop:
     def paper(self, name: str) -> Path:
         r"""A file that the learner writes, such as `plan.md`."""
         return self.folder / name
+
+    def content(self, name: str) -> bytes:
+        r"""What stands in such a file; nothing if there is none."""
+        path = self.paper(name)
+        return path.read_bytes() if path.is_file() else b""
 
     def need_sandbox(self) -> None:
         r"""Refuse to go on without `start`."""
@@ -90,7 +102,7 @@ class Workshop:
     def environment(self) -> dict[str, str]:
         r"""What a worker runs with: offline, one thread, and no bytecode left in a tree."""
         packages = self.root / ".nox" / "env-differential"
-        path = [str(packages)] if packages.is_dir() else []
+        path = [str(STARTUP), *([str(packages)] if packages.is_dir() else [])]
         path += [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
         return {
             **{k: v for k, v in os.environ.items() if not k.startswith(_NOT_PASSED_ON)},
@@ -98,11 +110,15 @@ class Workshop:
             "PYTHONPYCACHEPREFIX": str(self.cache / "bytecode"),
             "PYTHONHASHSEED": "0",
             "OMP_NUM_THREADS": "1",
+            # Whatever else is installed beside pytest here is no part of upstream's tests.
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
             "VLLM_CACHE_ROOT": str(self.cache / "vllm"),
             "VLLM_CONFIG_ROOT": str(self.cache / "vllm"),
             "VLLM_LOGGING_LEVEL": "ERROR",
+            # Its default is a library that the pin asks for and nothing here does.
+            "VLLM_MM_HASHER_ALGORITHM": "sha256",
             "VLLM_NO_USAGE_STATS": "1",
         }
 

@@ -32,6 +32,23 @@ def repair(shop: Workshop, change: variants.Repair) -> None:
     (shop.tree / CODE_FILE).write_text(variants.repaired_file(source, change), "utf-8")
 
 
+BY_HAND = """\
+        room = max_model_len - request.num_tokens
+        allowed = request.max_tokens - request.num_output_tokens
+        if min(room, allowed) <= 0:
+            request.status = RequestStatus.FINISHED_LENGTH_CAPPED
+            return True
+"""
+
+
+def repair_by_hand(shop: Workshop) -> None:
+    """Five lines below the one that opens the gate, as one would type them."""
+    lines = sandbox.at_pin(shop, CODE_FILE).splitlines(keepends=True)
+    (gate,) = (n for n, line in enumerate(lines) if "< sampling_params.min_tokens" in line)
+    lines.insert(gate + 1, BY_HAND)
+    (shop.tree / CODE_FILE).write_text("".join(lines), "utf-8")
+
+
 def commit(shop: Workshop, *options: str) -> None:
     who = ["-c", "user.name=A Learner", "-c", "user.email=learner@localhost"]
     git = ["git", "-C", str(shop.tree), *who, "-c", "commit.gpgsign=false"]

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from capstone.errors import CapstoneError
-from capstone.rehearsal import regression, reproduction, sandbox, steps
+from capstone.rehearsal import regression, repair, reproduction, sandbox, steps
 from capstone.rehearsal.inside import variants
-from capstone.rehearsal.papers import sections
 from capstone.rehearsal.workshop import Workshop
 
 from upstream_anchors.tree import Tree
@@ -125,9 +124,26 @@ def test_only_a_token_owed_and_not_given_counts() -> None:
     assert reproduction.stuck({"rows": [_row()] * 5, "ends": {"r": {}}})[1] == []
 
 
-def test_sections_leave_comments_out() -> None:
-    text = "title\n## One\n<!-- a\nb -->\n## Two\nx\n"
-    assert sections(text) == {"": "title", "one": "", "two": "x"}
+def test_a_repair_of_the_pin_itself_is_refused(shop, upstream) -> None:
+    sandbox.need_clean_pin(shop, upstream)
+    path = upstream.root / "tests" / "v1" / "core" / "test_a.py"
+    path.write_text("def test_old():\n    assert 2\n", "utf-8")
+    with pytest.raises(CapstoneError, match=r"tests/v1/core/test_a\.py edited.*into the sandbox"):
+        sandbox.need_clean_pin(shop, upstream)
+    path.unlink()
+    with pytest.raises(CapstoneError, match=r"test_a\.py edited"):
+        sandbox.need_clean_pin(shop, upstream)
+
+
+def test_a_baseline_that_departs_from_the_record_says_why() -> None:
+    outcomes = {f"tests/t.py::test_{n}": "passed" for n in range(repair.RECORDED)}
+    assert repair.departures({"outcomes": outcomes}) == []
+    outcomes["tests/t.py::test_3"] = "failed"
+    (line,) = repair.departures({"outcomes": outcomes, "why": {"tests/t.py::test_3": "no model"}})
+    assert line.startswith("failed here")
+    assert line.endswith("t.py::test_3: no model")
+    del outcomes["tests/t.py::test_3"]
+    assert "126 tests were found" in repair.departures({"outcomes": outcomes})[0]
 
 
 def test_a_function_of_another_shape_is_refused() -> None:

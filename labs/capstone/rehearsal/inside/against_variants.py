@@ -7,6 +7,7 @@ longer than the tests do, so the function's code is exchanged in the running pro
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import signal
 import sys
@@ -65,6 +66,8 @@ def main() -> int:
     repairs |= {name: repair for name, (repair, _) in variants.WRONG.items()}
     repairs |= {name: repair for name, (repair, _) in variants.BREAKING.items()}
     results = {}
+    # pytest collects garbage at the end of each run, and what was imported is none.
+    gc.freeze()
     for name, repair in repairs.items():
         utils.check_stop.__code__ = variants.code_of(source, repair)
         results[name] = run_all(tests, nodes, int(seconds))

@@ -27,6 +27,7 @@ def use(tree: Path, version: str) -> None:
         return answer if distribution_name == "vllm" else installed(distribution_name)
 
     importlib.metadata.version = version_of
+    _take_text_without_its_image()
     # A model's class is inspected in a process that vLLM starts itself.
     inherited = [os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(tree), *filter(None, inherited)])
@@ -39,6 +40,14 @@ def use(tree: Path, version: str) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules["vllm"] = module
     spec.loader.exec_module(module)
+
+
+def _take_text_without_its_image() -> None:
+    """A processor is asked for text alone, to which a transformers newer than the pin's objects."""
+    from transformers.processing_utils import ProcessorMixin
+
+    if hasattr(ProcessorMixin, "validate_inputs"):
+        ProcessorMixin.validate_inputs = lambda *_, **__: None  # type: ignore[method-assign]
 
 
 def report(path: str, **found: Any) -> None:
