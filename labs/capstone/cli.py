@@ -20,6 +20,7 @@ from capstone.errors import CapstoneError
 #: Command → its module, and what it is for in one line.
 COMMANDS: dict[str, tuple[str, str]] = {
     "loop": ("capstone.loop.command", "a mock staff interview: four timed sessions, graded"),
+    "map": ("capstone.map.command", "the tour of the code: one sentence a file, timed and checked"),
     "plan": ("capstone.plan.command", "draft and check plan, comment and description of a change"),
     "triage": ("capstone.triage.command", "send issues through five checks, cheapest first"),
     "rehearse": (
