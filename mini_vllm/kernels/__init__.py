@@ -16,9 +16,12 @@ bound by how memory is read and by how often Python is asked, and that is what a
 | {py:mod}`~mini_vllm.kernels.paged` | writing keys and values into pages, and attending to them |
 | {py:mod}`~mini_vllm.kernels.bits` | bfloat16 and the exponential, in registers |
 | {py:mod}`~mini_vllm.kernels.numba_kernels` | the bridge from tensors to loops |
+| {py:mod}`~mini_vllm.kernels.triton` | kernels for GPUs, one a module |
+| {py:mod}`~mini_vllm.kernels.triton_kernels` | the operations, by those kernels |
+| {py:mod}`~mini_vllm.kernels.cost` | what a kernel moves and computes, and the least time for it |
 | {py:mod}`~mini_vllm.kernels.selector` | the choice, and its reason |
 
-The loops are Python, compiled by Numba. That was a choice between three: plain torch gathers the
-pages first and pays several times for it; a C++ extension is faster still and needs a
+The loops for the CPU are Python, compiled by Numba. That was a choice between three: plain torch
+gathers the pages first and pays several times for it; a C++ extension is faster still and needs a
 compiler on the reader's machine; this needs a `pip install` and stays readable.
 """

@@ -15,9 +15,10 @@ import torch
 from mini_vllm.errors import ConfigError
 from mini_vllm.kernels.interface import Kernels
 from mini_vllm.kernels.torch_kernels import TorchKernels
+from mini_vllm.kernels.triton.availability import is_interpreted, obstacles
 
 #: What `select_kernels` can be asked for by name.
-CHOICES = ("auto", "onednn", "numba", "torch")
+CHOICES = ("auto", "triton", "onednn", "numba", "torch")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,22 @@ def why_not_numba(device: torch.device, dtype: torch.dtype) -> str | None:
     return None
 
 
+def why_not_triton(device: torch.device) -> str | None:
+    r"""All reasons why the Triton kernels cannot serve this device, in one line, or None if they
+    can.
+
+    They can on CUDA, and on a CPU whose process interprets them; whether they *should* there is
+    another matter, so they are chosen for a CPU only by name.
+    """
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return "torch finds no CUDA device here"
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+    found = obstacles(device.type, capability)
+    if device.type == "cuda" and is_interpreted():
+        found.append("TRITON_INTERPRET is set: this process would interpret its kernels")
+    return "; ".join(found) or None
+
+
 def select_kernels(
     device: torch.device, dtype: torch.dtype, requested: str = "auto"
 ) -> KernelChoice:
@@ -51,6 +68,8 @@ def select_kernels(
         raise ConfigError(f"unknown kernels {requested!r}: choose one of {', '.join(CHOICES)}")
     if requested == "torch":
         return KernelChoice(TorchKernels(), "asked for by name")
+    if requested == "triton" or (requested == "auto" and device.type == "cuda"):
+        return _triton(device, by_name=requested == "triton")
     obstacle = why_not_numba(device, dtype)
     if obstacle is not None:
         if requested != "auto":
@@ -70,3 +89,16 @@ def select_kernels(
     if requested == "onednn":
         raise ConfigError(f"kernels 'onednn' cannot be used: {obstacle}")
     return KernelChoice(NumbaKernels(), obstacle)
+
+
+def _triton(device: torch.device, *, by_name: bool) -> KernelChoice:
+    obstacle = why_not_triton(device)
+    if obstacle is not None:
+        if by_name:
+            raise ConfigError(f"kernels 'triton' cannot be used: {obstacle}")
+        return KernelChoice(TorchKernels(), obstacle)
+    # Only now: it imports triton.
+    from mini_vllm.kernels.triton_kernels import TritonKernels
+
+    why = "asked for by name" if by_name else "one kernel for what torch does in several"
+    return KernelChoice(TritonKernels(interpreted=device.type != "cuda"), why)

@@ -14,8 +14,9 @@ from mini_vllm.kernels import numba_kernels, onednn
 from mini_vllm.kernels.bits import FASTMATH, exp_clamped, narrow, widen
 from mini_vllm.kernels.numba_kernels import NumbaKernels, as_array
 from mini_vllm.kernels.onednn import OneDnnKernels, why_not_onednn
-from mini_vllm.kernels.selector import select_kernels
+from mini_vllm.kernels.selector import select_kernels, why_not_triton
 from mini_vllm.kernels.torch_kernels import TorchKernels
+from mini_vllm.kernels.triton import availability
 
 IMPLEMENTATIONS = [TorchKernels(), NumbaKernels()]
 # One place in bfloat16's mantissa is 2**-8 of the value.
@@ -161,15 +162,41 @@ class TestSelector:
         choice = select_kernels(self.cpu, torch.float16)
         assert choice.kernels.name == "torch"
         assert "float16" in choice.reason
-        assert select_kernels(torch.device("cuda"), torch.bfloat16).kernels.name == "torch"
 
     def test_a_name_is_an_order(self):
         assert select_kernels(self.cpu, torch.float32, "torch").kernels.name == "torch"
         assert select_kernels(self.cpu, torch.float32, "numba").kernels.name == "numba"
         with pytest.raises(ConfigError, match=r"'numba' cannot be used.*float16"):
             select_kernels(self.cpu, torch.float16, "numba")
-        with pytest.raises(ConfigError, match=r"'fastest'.*auto, onednn, numba, torch"):
+        with pytest.raises(ConfigError, match=r"'fastest'.*auto, triton, onednn, numba, torch"):
             select_kernels(self.cpu, torch.float32, "fastest")
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without CUDA")
+    def test_without_a_device_nothing_is_chosen_for_it(self):
+        choice = select_kernels(torch.device("cuda"), torch.bfloat16)
+        assert choice.kernels.name == "torch"
+        assert choice.reason == "torch finds no CUDA device here"
+
+    def test_triton_is_chosen_on_cuda_unless_something_stands_in_the_way(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+        cuda = torch.device("cuda")
+        monkeypatch.setattr(availability, "is_installed", lambda: True)
+        assert why_not_triton(cuda) is None
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+        monkeypatch.setattr(availability, "is_installed", lambda: False)
+        choice = select_kernels(cuda, torch.float16)
+        assert choice.kernels.name == "torch"
+        assert "triton is not installed" in choice.reason
+        assert "this device has 7.5" in choice.reason
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+        assert "would interpret" in select_kernels(cuda, torch.float16).reason
+        with pytest.raises(ConfigError, match="'triton' cannot be used: triton is not installed"):
+            select_kernels(cuda, torch.float16, "triton")
+
+    def test_a_cpu_that_compiles_cannot_run_them(self):
+        with pytest.raises(ConfigError, match="run on cuda, not on cpu"):
+            select_kernels(self.cpu, torch.float32, "triton")
 
     def test_without_packing_the_plain_loops_serve(self, monkeypatch):
         monkeypatch.setattr(onednn, "_pack", lambda weight: torch.ops.mkldnn.no_such_operation)

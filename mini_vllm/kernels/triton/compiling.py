@@ -186,8 +186,8 @@ _TYPES = {
 
 
 def _launch_of(kernel: Any, arguments: tuple, grid: Any, named: dict[str, Any]) -> Launch:
-    given = [key for key in ("num_warps", "num_stages") if key in named]
-    options = {key: named.pop(key) for key in given}
+    names: tuple[str, ...] = ("num_warps", "num_stages")
+    options = {key: named.pop(key) for key in names if key in named}
     values = dict(zip(kernel.arg_names, arguments)) | named
     signature, constants = {}, {}
     for parameter in kernel.params:
