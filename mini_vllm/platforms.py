@@ -52,14 +52,22 @@ class Platform:
         """
         if name not in _DTYPES:
             raise ConfigError(f"unknown dtype {name!r}; choose one of {', '.join(_DTYPES)}")
-        if name == "bfloat16" and self.name == "cuda":
-            capability = torch.cuda.get_device_capability(self.device)
-            if capability < (8, 0):
+        if name == "bfloat16":
+            capability = self.compute_capability()
+            if capability is not None and capability < (8, 0):
                 raise ConfigError(
                     f"dtype 'bfloat16' needs compute capability 8.0, this device has "
                     f"{capability[0]}.{capability[1]}; use float16 or float32"
                 )
         return _DTYPES[name]
+
+    def compute_capability(self) -> tuple[int, int] | None:
+        r"""The generation of a CUDA device, such as `(9, 0)`; None elsewhere.
+
+        What a device can do beyond speed hangs on it: which types its matrix units know, and which
+        attention is tried first ({py:func}`mini_vllm.attention.selector.priorities`).
+        """
+        return torch.cuda.get_device_capability(self.device) if self.name == "cuda" else None
 
     def kv_cache_memory(self) -> int:
         r"""How many bytes the keys and values may take when nobody said, weights already loaded.

@@ -25,24 +25,40 @@ import torch.nn.functional as F
 
 from mini_vllm.attention.backend import AttentionBackend, AttentionShape
 from mini_vllm.attention.metadata import AttentionMetadata, HostMetadata
+from mini_vllm.attention.metadata_builder import AttentionMetadataBuilder
 from mini_vllm.attention.torch_reference import causal_mask, gather_pages
 from mini_vllm.kernels import paged
 from mini_vllm.kernels.numba_kernels import DTYPES, as_array, num_threads
 
 
+class CpuNumbaMetadataBuilder(AttentionMetadataBuilder):
+    """Brings the step's arrays to where loops can read them, once for all layers."""
+
+    def build(self, common: AttentionMetadata) -> AttentionMetadata:
+        r"""The same metadata, with its {py:attr}`host
+        <mini_vllm.attention.metadata.AttentionMetadata.host>` arrays made.
+
+        How the requests fall into single tokens and runs is worked out when a layer first asks;
+        the road for a single token never does.
+        """
+        metadata = super().build(common)
+        metadata.host  # noqa: B018 (kept by the object once it was asked for)
+        return metadata
+
+
 class CpuNumbaBackend(AttentionBackend):
-    """A compiled loop over pages for single tokens, torch's attention for runs of them."""
+    r"""A compiled loop over pages for single tokens, torch's attention for runs of them.
+
+    Knows no soft cap: torch's attention has none, and bending the scores of the loop alone would
+    be half of the work.
+    """
 
     name = "cpu_numba"
-
-    @classmethod
-    def supports(cls, device: torch.device, dtype: torch.dtype, head_size: int) -> str | None:
-        """The CPU, in float32 and bfloat16."""
-        if device.type != "cpu":
-            return f"it runs on the CPU, not on {device.type}"
-        if dtype not in DTYPES:
-            return f"it knows float32 and bfloat16, not {dtype}"
-        return None
+    supported_devices = ("cpu",)
+    supported_dtypes = DTYPES
+    required_packages = ("numba",)
+    supports_soft_cap = False
+    builder_cls = CpuNumbaMetadataBuilder
 
     def forward(
         self,

@@ -28,11 +28,15 @@ argument; here it is an argument.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from mini_vllm.attention.metadata_builder import AttentionMetadataBuilder
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class AttentionMetadata:
     - `block_table`: `[num_reqs, max_blocks]`, int32; entries past a request's last block are stale.
     - `slot_mapping`: `[num_tokens]`, int64; where each token's key and value go, in slots; a
       negative one is not stored.
+
+    `builder` is who made it for a backend
+    ({py:class}`~mini_vllm.attention.metadata_builder.AttentionMetadataBuilder`); None if nobody
+    did, and then it says no more than these arrays.
     """
 
     query_start_loc: torch.Tensor
@@ -55,6 +63,9 @@ class AttentionMetadata:
     max_query_len: int
     max_seq_len: int
     num_actual_tokens: int
+    builder: AttentionMetadataBuilder | None = field(
+        default=None, repr=False, compare=False, kw_only=True
+    )
 
     @property
     def num_reqs(self) -> int:
@@ -71,10 +82,12 @@ class AttentionMetadata:
         r"""The same step, with a single query per request: its last token.
 
         All keys and values are still stored. This is what the model's last layer needs, because
-        nobody reads what it says about the other tokens of a prompt.
+        nobody reads what it says about the other tokens of a prompt. A plan that was made for all
+        queries does not fit, so the builder makes another.
         """
         ones = torch.arange(self.num_reqs + 1, dtype=torch.int32, device=self.seq_lens.device)
-        return replace(self, query_start_loc=ones, max_query_len=1)
+        narrowed = replace(self, query_start_loc=ones, max_query_len=1)
+        return narrowed if self.builder is None else self.builder.build(narrowed)
 
     @cached_property
     def host(self) -> HostMetadata:

@@ -1,69 +1,124 @@
 r"""Which attention ran, and why not the other one?
 
 The question is asked whenever two machines disagree on speed, so the answer is kept: the choice
-carries its reason, and each backend that was passed over carries its own. The rule is the one that
-{up}`vllm/platforms/cuda.py#CudaPlatformBase.get_attn_backend_cls` applies: a backend asked for by
-name must fit or the start fails, and otherwise the first that fits wins.
+carries its reason, and each backend that was passed over carries all that stood against it. Print
+it, and it explains itself. The start-up does:
+
+```console
+$ mini_vllm generate book/model/checkpoint --prompt "def schedule(self" --max-tokens 4
+[attention backend cpu_numba: the first of cpu_numba, torch_reference that fits]
+```
+
+The rule is the one that {up}`vllm/platforms/cuda.py#CudaPlatformBase.get_attn_backend_cls`
+applies. A backend asked for by name must fit, or the start fails with all reasons. Otherwise the
+platform has an order, and the first that fits wins.
+
+## The order on a GPU
+
+At the pin, a device of compute capability 10.x (Blackwell) tries FlashInfer first and any other
+tries FlashAttention first; Triton comes third in both
+({up}`vllm/platforms/cuda.py#_get_backend_priorities`). {py:func}`priorities` follows that. Two
+things differ by nature. Upstream ships its own build of FlashAttention, while here a backend that
+lives in a package of its own is used where that package happens to be installed. And the last
+resort is the oracle rather than FlexAttention.
+
+On a CPU the compiled loops come first. Triton is not in that list. Its interpreter runs there, and
+may be asked for by name in a process that was started with `TRITON_INTERPRET=1`, which is what the
+tests do.
 """
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 
-import torch
-
-from mini_vllm.attention.backend import AttentionBackend
-from mini_vllm.attention.torch_reference import TorchReferenceBackend
+from mini_vllm.attention.backend import AttentionBackend, AttentionSelectorConfig
 from mini_vllm.errors import ConfigError
 
-#: Names in the order in which "auto" tries them.
-PRIORITY = ("cpu_numba", "torch_reference")
+#: Where each backend lives. A module is imported when its backend is considered, not before.
+BACKENDS: dict[str, str] = {
+    "cpu_numba": "mini_vllm.attention.cpu_numba:CpuNumbaBackend",
+    "flash_attention": "mini_vllm.attention.flash_attention:FlashAttentionBackend",
+    "flashinfer": "mini_vllm.attention.flashinfer:FlashInferBackend",
+    "torch_reference": "mini_vllm.attention.torch_reference:TorchReferenceBackend",
+    "triton": "mini_vllm.attention.triton_attention:TritonAttentionBackend",
+}
+
+
+def priorities(device_type: str, capability: tuple[int, int] | None = None) -> tuple[str, ...]:
+    r"""Names of backends in the order in which "auto" tries them on such a device.
+
+    `capability` is a CUDA device's compute capability; where it is not known, the order is that of
+    most devices.
+    """
+    if device_type != "cuda":
+        return ("cpu_numba", "torch_reference")
+    if capability is not None and capability[0] == 10:
+        return ("flashinfer", "flash_attention", "triton", "torch_reference")
+    return ("flash_attention", "flashinfer", "triton", "torch_reference")
 
 
 @dataclass(frozen=True)
 class AttentionChoice:
-    """The backend that was chosen, why, and what stood against those tried before it."""
+    """The backend that was chosen, why, and all that stood against each one tried before it."""
 
     backend: AttentionBackend
     reason: str
-    passed_over: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, list[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        passed = "".join(f"; not {name}: {why}" for name, why in self.passed_over.items())
-        return f"attention backend {self.backend.name} ({self.reason}){passed}"
+        passed = "".join(f"; not {n}: {', '.join(why)}" for n, why in self.passed_over.items())
+        return f"attention backend {self.backend.name}: {self.reason}{passed}"
 
 
-def obstacle_to(
-    name: str, device: torch.device, dtype: torch.dtype, head_size: int
-) -> tuple[type[AttentionBackend] | None, str | None]:
-    """The backend class called `name`, and why it cannot be used here (None if it can)."""
-    if name == TorchReferenceBackend.name:
-        return TorchReferenceBackend, None
-    if find_spec("numba") is None:
-        return None, "numba is not installed"
-    from mini_vllm.attention.cpu_numba import CpuNumbaBackend
+def backend_class(name: str) -> type[AttentionBackend]:
+    r"""The class of the backend called `name`.
 
-    return CpuNumbaBackend, CpuNumbaBackend.supports(device, dtype, head_size)
+    Raises {py:class}`~mini_vllm.errors.ConfigError` for a name that is not in {py:data}`BACKENDS`,
+    and `ModuleNotFoundError` where its module needs a package that is missing.
+    """
+    if name not in BACKENDS:
+        raise ConfigError(
+            f"unknown attention backend {name!r}: choose auto, {', '.join(sorted(BACKENDS))}"
+        )
+    module, _, symbol = BACKENDS[name].partition(":")
+    return getattr(importlib.import_module(module), symbol)
+
+
+def obstacles_to(name: str, config: AttentionSelectorConfig) -> list[str]:
+    """Every reason against the backend called `name`; empty if it fits."""
+    try:
+        return backend_class(name).validate_configuration(config)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("mini_vllm"):
+            raise
+        return [f"{error.name} is not installed"]
 
 
 def select_attention_backend(
-    device: torch.device, dtype: torch.dtype, head_size: int, requested: str = "auto"
+    config: AttentionSelectorConfig, requested: str = "auto"
 ) -> AttentionChoice:
-    r"""The backend for a model of this `dtype` and `head_size` on `device`.
+    r"""The backend for a model of this `config`.
 
-    `requested` is `"auto"` or one of {py:data}`PRIORITY`; an unknown name, or a known one that
+    `requested` is `"auto"` or a name of {py:data}`BACKENDS`; an unknown name, or a known one that
     does not fit, is a {py:class}`~mini_vllm.errors.ConfigError` that says why.
     """
-    if requested not in ("auto", *PRIORITY):
-        raise ConfigError(
-            f"unknown attention backend {requested!r}: choose auto, {', '.join(PRIORITY)}"
-        )
-    passed_over: dict[str, str] = {}
-    for name in PRIORITY if requested == "auto" else (requested,):
-        backend, obstacle = obstacle_to(name, device, dtype, head_size)
-        if backend is not None and obstacle is None:
-            reason = "the first that fits" if requested == "auto" else "asked for by name"
-            return AttentionChoice(backend(), reason, passed_over)
-        passed_over[name] = obstacle or "not available"
-    raise ConfigError(f"attention backend {requested!r} cannot be used: {passed_over[requested]}")
+    if requested not in ("auto", *BACKENDS):
+        backend_class(requested)
+    if requested != "auto":
+        reasons = obstacles_to(requested, config)
+        if reasons:
+            raise ConfigError(
+                f"attention backend {requested!r} cannot be used: {', '.join(reasons)}"
+            )
+        return AttentionChoice(backend_class(requested)(), "asked for by name")
+    order = priorities(config.device.type, config.compute_capability)
+    passed_over: dict[str, list[str]] = {}
+    for name in order:
+        passed_over[name] = obstacles_to(name, config)
+        if not passed_over[name]:
+            del passed_over[name]
+            why = f"the first of {', '.join(order)} that fits"
+            return AttentionChoice(backend_class(name)(), why, passed_over)
+    against = "; ".join(f"{name}: {', '.join(why)}" for name, why in passed_over.items())
+    raise ConfigError(f"no attention backend fits: {against}")

@@ -18,14 +18,9 @@ from mini_vllm.attention.metadata import AttentionMetadata
 
 
 class TorchReferenceBackend(AttentionBackend):
-    """Gather the pages, then attend as in a textbook. Slow, and right."""
+    """Gather the pages, then attend as in a textbook. Slow, right, and able to do everything."""
 
     name = "torch_reference"
-
-    @classmethod
-    def supports(cls, device: torch.device, dtype: torch.dtype, head_size: int) -> str | None:
-        """Everything is supported."""
-        return None
 
     def forward(
         self,
@@ -47,7 +42,12 @@ class TorchReferenceBackend(AttentionBackend):
             block_ids = metadata.block_table[row]
             keys, values = (gather_pages(half, block_ids, seq_len) for half in kv_cache)
             out[tokens] = dense_attention(
-                query[tokens], keys, values, layer.scale, layer.sliding_window
+                query[tokens],
+                keys,
+                values,
+                layer.scale,
+                layer.sliding_window,
+                layer.logits_soft_cap,
             )
         return out
 
@@ -86,6 +86,7 @@ def dense_attention(
     values: torch.Tensor,
     scale: float,
     sliding_window: int | None = None,
+    logits_soft_cap: float | None = None,
 ) -> torch.Tensor:
     r"""Causal attention of the *last* `num_tokens` positions of a sequence over all of it.
 
@@ -98,6 +99,8 @@ def dense_attention(
     # d]
     grouped = query.float().view(num_tokens, num_kv_heads, num_heads // num_kv_heads, head_size)
     scores = torch.einsum("tkgd,kjd->kgtj", grouped, keys.float()) * scale
+    if logits_soft_cap is not None:
+        scores = logits_soft_cap * torch.tanh(scores / logits_soft_cap)
     visible = causal_mask(num_tokens, seq_len, sliding_window, query.device)
     weights = scores.masked_fill(~visible, float("-inf")).softmax(dim=-1)
     out = torch.einsum("kgtj,kjd->tkgd", weights, values.float())

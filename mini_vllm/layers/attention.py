@@ -34,6 +34,8 @@ class Attention(nn.Module):
     `num_heads` query heads share `num_kv_heads` key and value heads, in groups of equal size.
     `head_size` need not be `hidden_size / num_heads`. With `qk_norm_eps` each head of the queries
     and keys is normed before it is rotated (Qwen3). `sliding_window` counts the token itself.
+    `logits_soft_cap` bends the scores before the softmax so that none exceeds it (Gemma 2; no
+    model of this house asks for it).
     Upstream: {up}`vllm/model_executor/models/llama.py#LlamaAttention`.
     """
 
@@ -49,6 +51,7 @@ class Attention(nn.Module):
         output_bias: bool = False,
         qk_norm_eps: float | None = None,
         sliding_window: int | None = None,
+        logits_soft_cap: float | None = None,
         backend: AttentionBackend | None = None,
         kernels: Kernels | None = None,
     ):
@@ -60,7 +63,13 @@ class Attention(nn.Module):
         self.num_heads, self.num_kv_heads, self.head_size = num_heads, num_kv_heads, head_size
         self.scale = head_size**-0.5
         self.sliding_window = sliding_window
+        self.logits_soft_cap = logits_soft_cap
         self.backend = backend or TorchReferenceBackend()
+        if logits_soft_cap is not None and not self.backend.supports_soft_cap:
+            raise ValueError(
+                f"logits_soft_cap={logits_soft_cap}, but the attention backend "
+                f"{self.backend.name} knows no soft cap"
+            )
         self.kernels = kernels or TorchKernels()
         kv_size = num_kv_heads * head_size
         parts = {"q_proj": num_heads * head_size, "k_proj": kv_size, "v_proj": kv_size}

@@ -46,12 +46,14 @@ the surplus away
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from mini_vllm.attention.backend import AttentionSelectorConfig
 from mini_vllm.attention.metadata import AttentionMetadata
 from mini_vllm.attention.selector import select_attention_backend
 from mini_vllm.config import EngineConfig
@@ -66,6 +68,8 @@ from mini_vllm.sample.metadata import SamplingMetadata
 from mini_vllm.sample.sampler import Sampler
 from mini_vllm.sampling_params import SamplingType
 from mini_vllm.worker.input_batch import CachedRequestState, InputBatch
+
+logger = logging.getLogger("mini_vllm.model_runner")
 
 
 class ModelRunner:
@@ -86,9 +90,21 @@ class ModelRunner:
 
         self.model_config = decoder_config(model_config.hf_config)
         self.kernel_choice = select_kernels(self.device, self.dtype)
-        self.attention_choice = select_attention_backend(
-            self.device, self.dtype, self.model_config.head_size, config.attention_backend
+        self.attention_config = AttentionSelectorConfig(
+            device=self.device,
+            dtype=self.dtype,
+            num_heads=self.model_config.num_heads,
+            num_kv_heads=self.model_config.num_kv_heads,
+            head_size=self.model_config.head_size,
+            block_size=config.cache_config.block_size,
+            sliding_windows=tuple(dict.fromkeys(self.model_config.sliding_windows)),
+            compute_capability=self.platform.compute_capability(),
         )
+        self.attention_choice = select_attention_backend(
+            self.attention_config, config.attention_backend
+        )
+        logger.info("%s", self.attention_choice)
+        self.metadata_builder = self.attention_choice.backend.make_builder(self.attention_config)
         self.model = load_model(
             self.model_config,
             Path(model_config.model),
@@ -284,6 +300,7 @@ class ModelRunner:
             num_actual_tokens=num_tokens,
         )
         token_ids = batch.token_ids[rows, positions]
+        metadata = self.metadata_builder.build(metadata)
         return self._tensor(token_ids), self._tensor(positions), metadata
 
     def _generator_for(self, params) -> torch.Generator | None:
