@@ -52,7 +52,8 @@ GRID: dict[str, dict[str, Any]] = {}
 
 
 def _add(**case: Any) -> None:
-    label = ", ".join(f"{k} {v}" for k, v in case.items() if k != "mix").replace("torch.", "")
+    case.setdefault("heads", (2, 1))
+    label = ", ".join(f"{k} {v}" for k, v in case.items() if k != "mix" and v != (2, 1)).replace("torch.", "")
     GRID[f"{case['mix']}: {label}"] = case
 
 
@@ -60,7 +61,7 @@ for _mix in MIXES:
     _add(mix=_mix, heads=(4, 2))
 for _mix, _block_size in itertools.product(("decodes", "mixed"), (1, 3, 4, 128)):
     _add(mix=_mix, block_size=_block_size)
-for _mix, _heads in itertools.product(("decodes", "chunks"), ((2, 2), (4, 1), (8, 1), (3, 1))):
+for _mix, _heads in itertools.product(("decodes", "chunks"), ((2, 2), (4, 1), (8, 1), (6, 2))):
     _add(mix=_mix, heads=_heads)
 for _mix, _head_size in itertools.product(("decodes", "mixed"), (8, 16, 20, 64, 80, 128)):
     _add(mix=_mix, head_size=_head_size)
@@ -206,9 +207,9 @@ class Case:
     def check(self, out: torch.Tensor) -> None:
         """Fails unless `out` is the answer, to the tolerance of the type."""
         assert out.dtype == self.query.dtype
-        torch.testing.assert_close(
-            out.cpu().double(), self.expected(), atol=TOLERANCE[out.dtype], rtol=0
-        )
+        # A bounded score is right to a rounding or two of its bound.
+        tolerance = TOLERANCE[out.dtype] + 3e-7 * (self.layer.logits_soft_cap or 0)
+        torch.testing.assert_close(out.cpu().double(), self.expected(), atol=tolerance, rtol=0)
 
     def check_pages(self, pages: torch.Tensor) -> None:
         """Fails unless this step's keys and values are at their slots, and nothing else changed."""
