@@ -25,7 +25,8 @@ through the same door once per mistake. Upstream's has the same name and the sam
 | when | what | who |
 |---|---|---|
 | once per start | is it possible here? | `validate_configuration`, of the class |
-| once per step | what can be worked out from lengths and tables alone | {py:class}`~mini_vllm.attention.metadata_builder.AttentionMetadataBuilder` |
+| once per step | what can be worked out from lengths and tables alone |
+{py:class}`~mini_vllm.attention.metadata_builder.AttentionMetadataBuilder` |
 | once per layer and step | store, attend | {py:meth}`AttentionBackend.forward` |
 
 What is in the second row is paid once instead of once per layer. That is the reason for a builder:

@@ -14,9 +14,9 @@ trouble with long texts for years.
 ## One pass
 
 Suppose we have seen only some positions, and took off *their* largest score $m$. We hold three
-things: $m$, the sum $\ell = \sum e^{s_j - m}$, and the weighted sum $a = \sum e^{s_j - m} v_j$. A new
-position comes with a score that is larger: $m' > m$. Everything so far was measured from the wrong
-height. But it was all measured from the *same* wrong height, and one factor corrects it:
+things: $m$, the sum $\ell = \sum e^{s_j - m}$, and the weighted sum $a = \sum e^{s_j - m} v_j$. A
+new position comes with a score that is larger: $m' > m$. Everything so far was measured from the
+wrong height. But it was all measured from the *same* wrong height, and one factor corrects it:
 
 $$\ell' = \ell\,e^{m - m'} + e^{s - m'}, \qquad a' = a\,e^{m - m'} + e^{s - m'}\,v.$$
 
@@ -46,8 +46,8 @@ with the same formula, from $o$ and $m + \ln \ell$ instead of $a$ and $\ell$:
 {up}`vllm/v1/attention/ops/triton_merge_attn_states.py#merge_attn_states_kernel`.
 
 One trap. A lot may be empty, or nothing in it visible, and then $m = -\infty$ and the factor is
-$e^{-\infty - (-\infty)}$, which is not a number. {py:meth}`SoftmaxLot.measured_from` measures such a
-lot from zero instead.
+$e^{-\infty - (-\infty)}$, which is not a number. {py:meth}`SoftmaxLot.measured_from` measures such
+a lot from zero instead.
 """
 
 from __future__ import annotations

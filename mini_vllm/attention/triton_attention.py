@@ -3,13 +3,13 @@ r"""What is left for a backend to do when one kernel does all of attention?
 To store, and to plan. Storing is a kernel of its own
 ({py:mod}`mini_vllm.kernels.triton.kv_write`), as the step's keys have to be in their pages
 before anybody attends to them. The plan says how the work is cut
-({py:mod}`mini_vllm.attention.split_kv`): it depends on how many tokens and requests the step has and
+({py:mod}`mini_vllm.kernels.split_kv`): it depends on how many tokens and requests the step has and
 on the longest past, so {py:class}`TritonMetadataBuilder` makes it once a step, one for each sliding
 window that the model's layers have.
 
 The builder owns the place where segments leave what they found. It is one buffer for all layers and
 all steps, since these follow one another, and its size is bounded before any step is known
-({py:func}`~mini_vllm.attention.split_kv.largest_workspace`): so its address never changes.
+({py:func}`~mini_vllm.kernels.split_kv.largest_workspace`): so its address never changes.
 
 ## In a graph
 
@@ -22,8 +22,8 @@ support is {py:attr}`ALWAYS <mini_vllm.attention.graph_support.AttentionCGSuppor
 upstream:
 {up}`vllm/v1/attention/backends/triton_attn.py#TritonAttentionMetadataBuilder@"AttentionCGSupport.ALWAYS"`.
 
-Runs on CUDA. On a CPU it runs only where the process was started with `TRITON_INTERPRET=1`, which is
-for tests. Not run on a device yet.
+Runs on CUDA. On a CPU it runs only where the process was started with `TRITON_INTERPRET=1`, which
+is for tests. Not run on a device yet.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from mini_vllm.attention.backend import AttentionBackend, AttentionSelectorConfi
 from mini_vllm.attention.graph_support import AttentionCGSupport
 from mini_vllm.attention.metadata import AttentionMetadata
 from mini_vllm.attention.metadata_builder import AttentionMetadataBuilder
-from mini_vllm.attention.split_kv import LaunchPlan, largest_workspace, plan_launch
+from mini_vllm.kernels.split_kv import LaunchPlan, largest_workspace, plan_launch
 from mini_vllm.kernels.triton.availability import obstacles
 
 
@@ -53,7 +53,7 @@ class TritonMetadataBuilder(AttentionMetadataBuilder):
     r"""Plans a step once for all layers.
 
     `num_processors` is asked of the device where it is not given; `tile` and `smallest_segment` go
-    to {py:func}`~mini_vllm.attention.split_kv.plan_launch`. Owns the workspace.
+    to {py:func}`~mini_vllm.kernels.split_kv.plan_launch`. Owns the workspace.
     """
 
     cudagraph_support = AttentionCGSupport.ALWAYS
@@ -72,7 +72,7 @@ class TritonMetadataBuilder(AttentionMetadataBuilder):
         self.num_processors, self.tile = num_processors, tile
         self.smallest_segment = smallest_segment
         rows = largest_workspace(config.num_heads, config.num_kv_heads, num_processors)
-        from mini_vllm.kernels.triton.unified_attention import workspace_numbers
+        from mini_vllm.kernels.triton.reduce_segments import workspace_numbers
 
         self.workspace = torch.empty(
             workspace_numbers(rows, config.head_size), dtype=torch.float32, device=config.device

@@ -28,6 +28,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -64,6 +66,7 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.add_argument("--dtype", default="auto")
     generate.add_argument("--max-model-len", type=int, default=None)
     generate.add_argument("--max-num-batched-tokens", type=int, default=2048)
+    generate.add_argument("--attention-backend", default="auto", help="auto, or the name of one")
     generate.add_argument(
         "--compilation-config", type=_json, metavar="JSON", help="what is compiled and captured"
     )
@@ -74,7 +77,12 @@ def _json(text: str) -> object:
 
 
 def generate(args: argparse.Namespace) -> None:
-    """Answer the prompts; stream a single one, print several as they end."""
+    """Answer the prompts; stream a single one, print several as they end.
+
+    What the engine decides at its start, such as its attention backend, goes to the error stream.
+    """
+    logging.basicConfig(stream=sys.stderr, format="[%(message)s]")
+    logging.getLogger("mini_vllm").setLevel(logging.INFO)
     engine = LLMEngine.from_keywords(
         args.model,
         dtype=args.dtype,

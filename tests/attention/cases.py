@@ -53,7 +53,9 @@ GRID: dict[str, dict[str, Any]] = {}
 
 def _add(**case: Any) -> None:
     case.setdefault("heads", (2, 1))
-    label = ", ".join(f"{k} {v}" for k, v in case.items() if k != "mix" and v != (2, 1)).replace("torch.", "")
+    label = ", ".join(f"{k} {v}" for k, v in case.items() if k != "mix" and v != (2, 1)).replace(
+        "torch.", ""
+    )
     GRID[f"{case['mix']}: {label}"] = case
 
 

@@ -2,9 +2,9 @@ r"""How does a program answer for a past that it can never hold all at once?
 
 It walks through it, a tile at a time, and keeps three things per query: the largest score so far,
 the sum of the weights, the weighted sum of the values. {py:mod}`mini_vllm.attention.online_softmax`
-derives the step and proves that it is exact; this is the step as a kernel, and everything else in it
-is addressing. There is one kernel for all: a decode, a prompt, a chunk of one in the middle, all in
-one launch. Nothing in it asks which of them a request is.
+derives the step and proves that it is exact; this is the step as a kernel, and everything else in
+it is addressing. There is one kernel for all: a decode, a prompt, a chunk of one in the middle, all
+in one launch. Nothing in it asks which of them a request is.
 
 ## Why it is fast
 
@@ -20,7 +20,7 @@ saves the traffic.
 A decode is another case, with the same kernel. Its scores are few, and its keys and values are
 read once whatever one does: two operations for each number read and each query head. Then the
 floor is the bandwidth ({py:func}`cost`), and a kernel is judged by how much of the device reads at
-the same time. Hence the segments ({py:mod}`mini_vllm.attention.split_kv`).
+the same time. Hence the segments ({py:mod}`mini_vllm.kernels.split_kv`).
 
 ## Who does what
 
@@ -34,10 +34,10 @@ than a vector.
 **Which request?** Blocks must not cross from one request to the next, and the kernel is launched
 before anybody on the host has counted blocks. So request $i$, whose tokens start at $q_i$, gets the
 blocks from $\lfloor q_i / Q \rfloor + i$ on, where $Q$ is the tokens of a block. The next request's
-first block is $\lfloor q_{i+1} / Q \rfloor + i + 1$, hence request $i$ has
-$\lfloor q_{i+1} / Q \rfloor - \lfloor q_i / Q \rfloor + 1$ blocks. That is enough for its tokens, and
-at most one too many, which finds that it is past the end and leaves. A program inverts the formula
-by a binary search in an array that all programs read. Upstream's numbering is the same
+first block is $\lfloor q_{i+1} / Q \rfloor + i + 1$, hence request $i$ has $\lfloor q_{i+1} / Q
+\rfloor - \lfloor q_i / Q \rfloor + 1$ blocks. That is enough for its tokens, and at most one too
+many, which finds that it is past the end and leaves. A program inverts the formula by a binary
+search in an array that all programs read. Upstream's numbering is the same
 ({up}`vllm/v1/attention/ops/triton_attention_helpers.py#find_seq_idx`). Where each request has one
 token, block $i$ is request $i$ and nobody searches.
 
@@ -47,15 +47,15 @@ diagonal. What is left is cut evenly among the segments, here, from the lengths 
 decides how *many* segments there are, not where they begin, so a recorded graph stays right while
 texts grow.
 
-**Where are they?** Position $p$ is at place $p \bmod B$ of block `block_table[request, p // B]`. Each
-lane looks up its own position. So the tile need not be a multiple of the block, nor the block of
-the tile; blocks of 1 and of 128 take the same road.
+**Where are they?** Position $p$ is at place $p \bmod B$ of block `block_table[request, p // B]`.
+Each lane looks up its own position. So the tile need not be a multiple of the block, nor the block
+of the tile; blocks of 1 and of 128 take the same road.
 
 ## What must not be read
 
-A page holds what an earlier owner left, and the table's row ends in stale ids. A weight of zero does
-not help: zero times NaN is NaN. So no position outside of what the block's tokens may see is ever
-*loaded*; the mask of the load is as much part of the result as the mask of the scores.
+A page holds what an earlier owner left, and the table's row ends in stale ids. A weight of zero
+does not help: zero times NaN is NaN. So no position outside of what the block's tokens may see is
+ever *loaded*; the mask of the load is as much part of the result as the mask of the scores.
 
 And a row may see nothing of a tile, when its window begins later. Its largest score is then
 $-\infty$, and is measured from 0.
@@ -64,11 +64,11 @@ $-\infty$, and is measured from 0.
 
 The exponential of the hardware is $2^x$. Scores are multiplied by $\log_2 e$ where they are scaled
 anyway, so that $2^x$ of them is $e^x$ of the real ones; `largest` is in these units, too, and
-{py:func}`reduce_segments` knows it. A soft cap wants $\tanh x$, written $1 - 2 / (e^{2x} + 1)$: it goes
-to 1 and to -1 at the ends, and at no place to infinity over infinity.
+{py:mod}`~mini_vllm.kernels.triton.reduce_segments` knows it. A soft cap wants $\tanh x$, written $1
+- 2 / (e^{2x} + 1)$: it goes to 1 and to -1 at the ends, and at no place to infinity over infinity.
 
-Not run on a device yet: the tests run it in the interpreter and compile it, and those of `tests/gpu`
-wait for one.
+Not run on a device yet: the tests run it in the interpreter and compile it, and those of
+`tests/gpu` wait for one.
 """
 
 from __future__ import annotations
@@ -79,9 +79,10 @@ import torch
 import triton
 import triton.language as tl
 
-from mini_vllm.attention.split_kv import LaunchPlan
 from mini_vllm.kernels.cost import KernelCost
-from mini_vllm.kernels.triton.language import dot, narrow, next_power_of_two
+from mini_vllm.kernels.split_kv import LaunchPlan
+from mini_vllm.kernels.triton.language import dot, narrow
+from mini_vllm.kernels.triton.reduce_segments import padded_head_size, parts_of, reduce_segments
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -234,47 +235,6 @@ def unified_attention_kernel(
         )
 
 
-@triton.jit
-def reduce_segments_kernel(
-    out_ptr,  # [num_queries, num_heads, head_size]
-    weighted_ptr,  # [num_queries, num_heads, SEGMENTS, HEAD_PADDED]
-    largest_ptr,  # [num_queries, num_heads, SEGMENTS]
-    total_ptr,
-    HEAD_SIZE: tl.constexpr,
-    HEAD_PADDED: tl.constexpr,
-    SEGMENTS: tl.constexpr,
-):
-    """One head of one query token: all its lots become one, and the average is taken."""
-    row = tl.program_id(0).to(tl.int64)
-    lots = row * SEGMENTS + tl.arange(0, SEGMENTS)
-    numbers = tl.arange(0, HEAD_PADDED)
-    real = numbers < HEAD_SIZE
-    total = tl.load(total_ptr + lots)
-    some = total > 0
-    largest = tl.where(some, tl.load(largest_ptr + lots), float("-inf"))
-    height = tl.max(largest, 0)
-    # In a padded batch there are rows of no request, with no lot at all.
-    height = tl.where(height == float("-inf"), 0.0, height)
-    fade = tl.exp2(largest - height)
-    whole = tl.sum(tl.where(some, total, 0.0) * fade, 0)
-    weighted = tl.load(
-        weighted_ptr + lots[:, None] * HEAD_PADDED + numbers[None, :],
-        mask=some[:, None] & real[None, :],
-        other=0.0,
-    )
-    result = tl.sum(weighted * fade[:, None], 0) / tl.where(whole == 0, 1.0, whole)
-    tl.store(
-        out_ptr + row * HEAD_SIZE + numbers,
-        narrow(result, out_ptr.dtype.element_ty),
-        mask=real,
-    )
-
-
-def padded_head_size(head_size: int) -> int:
-    """The numbers of a head in a tile: a power of two, and at least what a matrix unit wants."""
-    return max(16, next_power_of_two(head_size))
-
-
 def unified_attention(
     query: torch.Tensor,
     key_cache: torch.Tensor,
@@ -291,11 +251,11 @@ def unified_attention(
 ) -> torch.Tensor:
     r"""Attention of all query tokens over their requests' pages; returns a tensor like `query`.
 
-    `query` is `[num_queries, num_heads, head_size]`, contiguous; the caches
-    `[num_blocks, num_kv_heads, block_size, head_size]`, of any strides whose last is 1. The keys and
-    values of the queries' own tokens must be there already. `workspace` is float32 and has at least
-    {py:func}`workspace_numbers` numbers where the plan has more than one segment; rows past the last
-    request hold nothing in particular.
+    `query` is `[num_queries, num_heads, head_size]`, contiguous; the caches `[num_blocks,
+    num_kv_heads, block_size, head_size]`, of any strides whose last is 1. The keys and values of
+    the queries' own tokens must be there already. `workspace` is float32 and has at least
+    {py:func}`~mini_vllm.kernels.triton.reduce_segments.workspace_numbers` numbers where the plan
+    has more than one segment; rows past the last request hold nothing in particular.
 
     Modifies `workspace`. Raises `ValueError` for caches whose vectors are not contiguous and for a
     workspace that is missing or too small.
@@ -311,7 +271,7 @@ def unified_attention(
     padded, segments = padded_head_size(head_size), plan.num_segments
     weighted = largest = total = out  # never touched where there is one segment
     if segments > 1:
-        weighted, largest, total = _parts_of(workspace, plan, num_heads, padded)
+        weighted, largest, total = parts_of(workspace, plan, num_heads, padded)
     grid = (plan.num_query_blocks, num_kv_heads, segments)
     unified_attention_kernel[grid](
         out,
@@ -366,56 +326,6 @@ def constants_of(
     }
 
 
-def reduce_segments(
-    out: torch.Tensor,
-    weighted: torch.Tensor,
-    largest: torch.Tensor,
-    total: torch.Tensor,
-    plan: LaunchPlan,
-) -> None:
-    r"""Put the segments' findings together: overwrites the first `plan.num_queries` rows of `out`.
-
-    `weighted` is `[num_queries, num_heads, num_segments, padded head size]`, `largest` and `total`
-    the same without the last axis, in the units of the kernel ($\log_2$). Upstream:
-    {up}`vllm/v1/attention/ops/triton_unified_attention.py#reduce_segments`.
-    """
-    num_heads, head_size = out.shape[1:]
-    reduce_segments_kernel[(plan.num_queries * num_heads,)](
-        out,
-        weighted,
-        largest,
-        total,
-        HEAD_SIZE=head_size,
-        HEAD_PADDED=padded_head_size(head_size),
-        SEGMENTS=plan.num_segments,
-        num_warps=4,
-    )
-
-
-def workspace_numbers(num_rows: int, head_size: int) -> int:
-    """How many float32 numbers hold `num_rows` lots: a weighted sum, a largest score, a total."""
-    return num_rows * (padded_head_size(head_size) + 2)
-
-
-def _parts_of(
-    workspace: torch.Tensor | None, plan: LaunchPlan, num_heads: int, padded: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    # One buffer, three tensors in it.
-    lots = plan.num_queries * num_heads * plan.num_segments
-    needed = lots * (padded + 2)
-    if workspace is None or workspace.numel() < needed:
-        found = 0 if workspace is None else workspace.numel()
-        raise ValueError(
-            f"{plan.num_segments} segments need a workspace of {needed} numbers, got {found}"
-        )
-    shape = (plan.num_queries, num_heads, plan.num_segments)
-    return (
-        workspace[: lots * padded].view(*shape, padded),
-        workspace[lots * padded : lots * (padded + 1)].view(shape),
-        workspace[lots * (padded + 1) : needed].view(shape),
-    )
-
-
 def cost(
     query_lens: list[int],
     seq_lens: list[int],
@@ -433,8 +343,8 @@ def cost(
     heads, so a prompt's past is read once per block; queries are read and outputs written once, or
     once per segment and in float32 where there are segments. Each visible pair of query and
     position takes $4d$ operations a head: a multiplication and an addition per number, for the
-    scores and again for the values. What idle rows and masked pairs compute beside them is waste and
-    not counted, nor are exponentials, block tables and lengths.
+    scores and again for the values. What idle rows and masked pairs compute beside them is waste
+    and not counted, nor are exponentials, block tables and lengths.
     """
     read = written = pairs = 0
     for query_len, seq_len in zip(query_lens, seq_lens, strict=True):

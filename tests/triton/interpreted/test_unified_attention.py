@@ -31,9 +31,7 @@ def builder_for(case, segments=1, tile=16):
     """A builder under which short texts take several tiles, and `segments` segments or so."""
     if segments == 1:
         return TritonMetadataBuilder(case.config, num_processors=1, tile=tile)
-    builder = TritonMetadataBuilder(
-        case.config, num_processors=1000, tile=tile, smallest_segment=1
-    )
+    builder = TritonMetadataBuilder(case.config, num_processors=1000, tile=tile, smallest_segment=1)
     original = builder.plan
     builder.plan = lambda *a: replace(original(*a), num_segments=segments)
     return builder
@@ -135,9 +133,7 @@ def test_scores_that_no_exponential_can_hold():
     seed=st.integers(0, 2**16),
 )
 @settings(max_examples=12, deadline=None)
-def test_any_shape(
-    mix, group, head_size, block_size, window, soft_cap, segments, tile, seed
-):
+def test_any_shape(mix, group, head_size, block_size, window, soft_cap, segments, tile, seed):
     case = cases.Case(
         mix, (group, 1), head_size, block_size, window=window, soft_cap=soft_cap, seed=seed
     )

@@ -1,8 +1,8 @@
-r"""One request, a past of a hundred thousand tokens, and a device of {given}`132 processors`. Who works?
+r"""One query, a past of a hundred thousand tokens, and a device full of processors: who works?
 
 A decode is one query, and its heads are few. If a program takes one key head of one request, a
-model with {given}`8` of them gives the device 8 programs, and
-{qty}`attention-idle-processors` of its processors have nothing to do while these 8 walk through
+model with {given}`8` of them gives the device 8 programs. Of its {given}`132 processors`
+{qty}`attention-idle-processors` have nothing to do while these 8 walk through
 the whole past. The work must be cut along the only long axis that is left: the past itself. Each
 *segment* of it gets a program of its own, keeps its own running softmax, and writes down what it
 found; a second, small kernel puts the findings together
