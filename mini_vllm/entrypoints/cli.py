@@ -29,7 +29,6 @@ import argparse
 import importlib
 import json
 import logging
-import logging
 import sys
 from collections.abc import Sequence
 

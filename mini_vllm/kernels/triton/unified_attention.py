@@ -64,8 +64,11 @@ $-\infty$, and is measured from 0.
 
 The exponential of the hardware is $2^x$. Scores are multiplied by $\log_2 e$ where they are scaled
 anyway, so that $2^x$ of them is $e^x$ of the real ones; `largest` is in these units, too, and
-{py:mod}`~mini_vllm.kernels.triton.reduce_segments` knows it. A soft cap wants $\tanh x$, written $1
-- 2 / (e^{2x} + 1)$: it goes to 1 and to -1 at the ends, and at no place to infinity over infinity.
+{py:mod}`~mini_vllm.kernels.triton.reduce_segments` knows it. A soft cap wants
+$\tanh x$, written so that it goes to 1 and to -1 at the ends, and at no place to infinity over
+infinity:
+
+$$\tanh x = 1 - \frac{2}{e^{2x} + 1}.$$
 
 Not run on a device yet: the tests run it in the interpreter and compile it, and those of
 `tests/gpu` wait for one.
