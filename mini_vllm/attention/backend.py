@@ -176,7 +176,7 @@ class AttentionBackend(ABC):
     def kv_cache_shape(
         cls, num_blocks: int, block_size: int, num_kv_heads: int, head_size: int
     ) -> tuple[int, ...]:
-        r"""The shape of one layer's cache, in the order of {py:attr}`kv_cache_layout`.
+        r"""The shape of one layer's cache, in the order of `kv_cache_layout`.
 
         Upstream lets the backend choose, too:
         {up}`vllm/v1/attention/backend.py#AttentionBackend.get_kv_cache_shape`.

@@ -48,7 +48,7 @@ class FlashAttentionMetadataBuilder(AttentionMetadataBuilder):
     """Sums up the lengths, once a step and on the device."""
 
     def build(self, common: AttentionMetadata) -> FlashAttentionMetadata:
-        """The same arrays, and {py:attr}`FlashAttentionMetadata.seq_start_loc`."""
+        """The same arrays, and `seq_start_loc`."""
         ends = common.seq_lens.cumsum(0, dtype=torch.int32)
         arrays = {f.name: getattr(common, f.name) for f in fields(AttentionMetadata)}
         arrays["builder"] = self

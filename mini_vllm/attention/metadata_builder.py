@@ -30,7 +30,7 @@ class AttentionMetadataBuilder:
     r"""Turns the common description of a step into what one backend wants; this one adds nothing.
 
     Made once, with the model's configuration; may own buffers that all steps share, because steps
-    follow one another. {py:attr}`cudagraph_support` says for which batches the launches are the
+    follow one another. `cudagraph_support` says for which batches the launches are the
     same whatever the lengths are.
     """
 
