@@ -76,8 +76,11 @@ source_suffix = {".md": "myst-nb"}
 nitpicky = True
 # Names that annotations mention and that have no page of ours: the standard library and torch.
 nitpick_ignore_regex = [
-    ("py:.*", r"(torch|np|numpy|nn|transformers|tokenizers|safetensors|numba|tqdm|pytest|triton)(\..*)?"),
-    ("py:.*", r"(fastapi|starlette|pydantic|msgspec|zmq|prometheus_client|httpx|jinja2)(\..*)?"),
+    ("py:.*", r"(torch|np|numpy|nn|transformers|tokenizers|safetensors|numba|tqdm|pytest)(\..*)?"),
+    (
+        "py:.*",
+        r"(fastapi|starlette|pydantic|msgspec|zmq|prometheus_client|httpx|jinja2|triton)(\..*)?",
+    ),
     ("py:.*", rf"({'|'.join(sorted(sys.stdlib_module_names))})(\..*)?"),
     ("py:.*", rf"({'|'.join(n for n in dir(builtins) if n.isidentifier())})"),
 ]

@@ -19,7 +19,8 @@ $$\underbrace{2\,p\,d\,e}_{\text{keys and values}} \quad\text{and}\quad
 \underbrace{2 \cdot 4\,g\,(d + 2)}_{\text{its findings, out and in}}$$
 
 bytes. The second is to stay below a sixteenth of the first, so $p \ge 64\,g\,(d+2)/(d\,e)$: for
-$g = 4$, $d = 128$ and bfloat16 {qty}`attention-smallest-segment` positions. Between the two wishes
+$g = 4$, $d = 128$ and bfloat16 {qty}`attention-smallest-segment` positions, and as many times
+that for a chunk as a block has tokens. Between the two wishes
 {py:func}`plan_launch` decides:
 
 1. as many segments as bring the programs up to {py:data}`PROGRAMS_PER_PROCESSOR` a processor, so
@@ -53,12 +54,14 @@ from dataclasses import dataclass
 PROGRAMS_PER_PROCESSOR = 4
 #: Segments at most.
 MOST_SEGMENTS = 32
-#: Query rows of a tile: what a matrix unit wants, and what a program can hold.
-LEAST_ROWS, MOST_ROWS = 16, 64
+#: Query rows of a tile: what a matrix unit wants, and what a program can hold. Products of float32
+#: are done without that unit, in registers, of which 64 rows want more than there are.
+LEAST_ROWS, MOST_ROWS, MOST_ROWS_FLOAT32 = 16, 64, 32
 #: What the findings of a segment may cost, as a share of what it reads.
 MOST_OVERHEAD = 1 / 16
-#: Keys and values of one tile together, in bytes: a processor's shared memory holds several such.
-TILE_BYTES = 32 << 10
+#: Keys and values of one tile together, in bytes. With twice as much the compiler runs out of
+#: registers on an Ampere device, and keeps some of what it holds in memory.
+TILE_BYTES = 16 << 10
 
 
 @dataclass(frozen=True)
@@ -113,14 +116,15 @@ def plan_launch(
     if one_query:
         rows, queries, num_blocks = least, 1, num_reqs
     else:
-        rows = max(least, min(MOST_ROWS, _power_of_two_above(max_query_len * group)))
+        most = MOST_ROWS if element_bytes < 4 else MOST_ROWS_FLOAT32
+        rows = max(least, min(most, _power_of_two_above(max_query_len * group)))
         queries = rows // group
         # A request of n tokens takes at most n // queries + 1 blocks; see the kernel.
         num_blocks = num_queries // queries + num_reqs
     visible = max_seq_len
     if sliding_window is not None:
         visible = min(visible, sliding_window + queries - 1)
-    smallest = smallest_segment or smallest_segment_for(group, head_size, element_bytes)
+    smallest = smallest_segment or smallest_segment_for(queries * group, head_size, element_bytes)
     num_segments, reason = _segments(
         num_blocks * num_kv_heads, visible, smallest, num_processors * PROGRAMS_PER_PROCESSOR
     )
@@ -147,12 +151,13 @@ def _segments(programs: int, visible: int, smallest: int, wanted: int) -> tuple[
     return number, f"{programs} programs alone, {wanted} are wanted, segments of {smallest} or more"
 
 
-def smallest_segment_for(group: int, head_size: int, element_bytes: int) -> int:
+def smallest_segment_for(rows: int, head_size: int, element_bytes: int) -> int:
     r"""How many positions a segment must have, so that its findings are cheap beside it.
 
-    Holds bytes of findings to {py:data}`MOST_OVERHEAD` of the bytes of keys and values.
+    `rows` is how many of them a block has: query heads of a group, times tokens. Holds bytes of
+    findings to {py:data}`MOST_OVERHEAD` of the bytes of keys and values.
     """
-    findings = 2 * 4 * group * (head_size + 2)
+    findings = 2 * 4 * rows * (head_size + 2)
     per_position = 2 * head_size * element_bytes
     return -(-findings // int(per_position * MOST_OVERHEAD))
 

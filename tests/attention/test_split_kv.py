@@ -92,7 +92,7 @@ def test_a_group_that_is_no_power_of_two():
 
 
 @pytest.mark.parametrize(
-    ("head_size", "element", "places"), [(64, 2, 64), (128, 2, 64), (128, 4, 32), (256, 4, 16)]
+    ("head_size", "element", "places"), [(64, 2, 64), (128, 2, 32), (128, 4, 16), (256, 2, 16)]
 )
 def test_a_tile_fits_its_bytes(head_size, element, places):
     assert tile_places(head_size, element) == places

@@ -297,7 +297,8 @@ def unified_attention(
         **constants_of(
             plan, num_heads // num_kv_heads, block_size, head_size, sliding_window, logits_soft_cap
         ),
-        num_warps=4,
+        # The sums of a tile lie in registers: wide ones want the registers of more threads.
+        num_warps=8 if plan.rows * padded > 8192 else 4,
         num_stages=2,
     )
     if segments > 1:
