@@ -1,4 +1,4 @@
-"""The attention kernels, compiled for the shapes that models have, on a machine without a device."""
+"""The attention kernels, compiled for the shapes of models on a machine without a device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mini_vllm.kernels.triton.unified_attention import unified_attention
 #: technical specifications per compute capability).
 MOST_SHARED = {80: 163 << 10, 90: 227 << 10}
 #: What spills lives in memory, at its speed. A few bytes of stack beside free registers are none.
-NO_SPILL = 8
+NO_SPILL = 16
 #: What a model has: query heads, key heads, head size, type, window, cap.
 MODELS = {
     "Llama-3-8B": (32, 8, 128, torch.bfloat16, None, None),
