@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from upstream_anchors.pin import Pin
+from upstream_anchors.spelled import lines_in_data
 from upstream_anchors.target import split_title
 
 SOURCES = (
@@ -102,11 +103,17 @@ def scan_file(path: Path, pin: Pin) -> Iterator[tuple[str, int]]:
         yield from scan_python(text, pin)
     elif path.suffix == ".toml":
         data = tomllib.loads(text)
-        yield from ((target, 1) for target in _declared(data))
+        found = set(_declared(data))
         for said in _strings(data):
-            yield from ((target, 1) for target, _ in scan_markdown(said, pin))
+            found.update(target for target, _ in scan_markdown(said, pin))
+        yield from _with_lines(found, text)
     elif path.suffix == ".json":
-        yield from ((target, 1) for target in _declared(json.loads(text)))
+        yield from _with_lines(set(_declared(json.loads(text))), text)
+
+
+def _with_lines(targets: set[str], text: str) -> Iterator[tuple[str, int]]:
+    for target in targets:
+        yield from ((target, line) for line in lines_in_data(target, text))
 
 
 def scan_markdown(text: str, pin: Pin) -> Iterator[tuple[str, int]]:

@@ -89,6 +89,8 @@ def test_permalink_pin_notice_and_licence_are_on_the_page(build, tree: Tree) -> 
     index = (Path(app.outdir) / "upstream/index.html").read_text()
     assert 'href="vllm/engine/core.py.html"' in index
     assert 'href="LICENSE.html"' in index
+    assert "terms" in page_of(app, "LICENSE")
+    assert 'href="LICENSE.html"' not in page_of(app, "LICENSE")
 
 
 def test_a_build_without_changes_writes_nothing(build) -> None:

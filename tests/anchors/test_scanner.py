@@ -127,6 +127,23 @@ def test_captures_declare_theirs(tmp_path: Path, pin: Pin) -> None:
     assert problems == []
 
 
+def test_what_data_declares_counts_on_the_lines_that_spell_it(tmp_path: Path, pin: Pin) -> None:
+    book = tmp_path / "book"
+    book.mkdir()
+    (book / "data.toml").write_text(
+        '[a]\nanchor = "a.py#B.c"\n[b]\nanchor = "a.py#B"\nsee = "{py:class}`vllm.x.Y`"\n'
+        '[c]\nanchors = ["a.py#B", "a.py@\\"one line\\""]\n'
+    )
+    uses, _ = scan_book(tmp_path, pin)
+    assert [(use.target, use.line) for use in uses] == [
+        ("a.py#B", 4),
+        ("a.py#B", 7),
+        ("a.py#B.c", 2),
+        ('a.py@"one line"', 7),
+        ("py:vllm.x.Y", 5),
+    ]
+
+
 def test_text_in_toml_is_read_as_markdown_and_text_in_json_is_not(tmp_path: Path, pin: Pin) -> None:
     book = tmp_path / "book"
     book.mkdir()

@@ -104,6 +104,15 @@ def test_upstreams_notice_and_licence_are_kept():
     assert "Apache License" in (FOLDER / "LICENSE.html").read_text(encoding="utf-8")
 
 
+def test_the_index_has_its_folders_beside_it():
+    assert local_pages()
+    index = (FOLDER / "index.html").read_text(encoding="utf-8")
+    outline = index.split('class="up-outline"')[1].split("</nav>")[0]
+    beside = re.findall(r'<a href="#(in/[^"]*)">', outline)
+    assert len(beside) > 10
+    assert beside == re.findall(r'<section class="up-folder" id="(in/[^"]*)">', index)
+
+
 def test_every_preview_belongs_to_a_line_of_its_page():
     for page in local_pages():
         script = page.with_suffix(".js")

@@ -1,8 +1,7 @@
 r"""New targets in the pages, when somebody has asked for it.
 
-A target is replaced where it stands as one: between the marks that end a target, so that
-`core.py#Engine` is not found inside `core.py#Engine.step`. A target that was broken over two lines
-is found as well. Each edit is printed, and so is a use that could not be edited.
+A target is replaced where it stands as one ({py:func}`.spelled`). Each edit is printed, and so is a
+use that could not be edited.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upstream_anchors.repin.decisions import Decision
-
-_BEFORE = r"(?<![\w/.#@:-])"
-_AFTER = r"(?![\w/#@=\[-]|\.\w)"
+from upstream_anchors.spelled import spelled
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def planned_edits(
             text = (root / name).read_text(encoding="utf-8")
             found = [
                 Edit(name, text.count("\n", 0, m.start()) + 1, decision.target, decision.suggestion)
-                for m in _pattern(decision.target).finditer(text)
+                for m in spelled(decision.target).finditer(text)
             ]
             edits += found
             if not found:
@@ -64,7 +61,7 @@ def apply_edits(root: Path, edits: Iterable[Edit]) -> list[Path]:
     for name, pairs in sorted(by_file.items()):
         file = root / name
         # All at once: a new target may be another's old one.
-        either = re.compile("|".join(_pattern(old).pattern for old in pairs))
+        either = re.compile("|".join(spelled(old).pattern for old in pairs))
 
         def new_target(found: re.Match[str], pairs: dict[str, str] = pairs) -> str:
             return pairs[" ".join(found[0].split())]
@@ -73,8 +70,3 @@ def apply_edits(root: Path, edits: Iterable[Edit]) -> list[Path]:
         file.write_text(either.sub(new_target, text), encoding="utf-8")
         changed.append(file)
     return changed
-
-
-def _pattern(target: str) -> re.Pattern[str]:
-    words = r"\s+".join(re.escape(word) for word in target.split())
-    return re.compile(_BEFORE + words + _AFTER)

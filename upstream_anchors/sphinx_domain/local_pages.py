@@ -160,7 +160,7 @@ def _index(app: Sphinx, files: list[LocalFile]) -> Page:
             "places": len(file.ranges),
             "pages": len(_pages_of(app, file)),
         }
-        groups.setdefault(folder or "At the root", []).append(entry)
+        groups.setdefault(folder, []).append(entry)
     body = _TEMPLATES.get_template("index.html").render(
         pin=source.pin,
         groups=groups,
@@ -170,6 +170,7 @@ def _index(app: Sphinx, files: list[LocalFile]) -> Page:
     context = {
         "title": f"Files of {source.pin.project} {source.pin.version}",
         "body": body,
+        "up_folders": list(groups),
         "up_outline": [],
         "up_index": "",
         "parents": [],
@@ -187,7 +188,7 @@ def _licences(app: Sphinx, file: LocalFile) -> list[tuple[str, str]]:
     return [
         (path, app.builder.get_relative_uri(file.page, files[path].page))
         for path in LICENCE_FILES
-        if path in files
+        if path in files and path != file.path
     ]
 
 

@@ -19,11 +19,11 @@ from upstream_anchors.pin import Pin
 from upstream_anchors.repin.branch import refuse_unless_clean
 from upstream_anchors.repin.command import Plan, carry_out, make_plan
 from upstream_anchors.repin.decisions import KINDS
-from upstream_anchors.repin.edits import _pattern
 from upstream_anchors.repin.mentions import find_mentions
 from upstream_anchors.repin.pin_file import rewritten
 from upstream_anchors.resolver import Resolver
 from upstream_anchors.scanner import scan_book
+from upstream_anchors.spelled import spelled
 from upstream_anchors.tree import MARKER, Tree
 
 WANDERS = (
@@ -281,5 +281,5 @@ def test_only_the_whole_target_is_edited(wanted: str, others: list[str]) -> None
     except AnchorError:  # pragma: no cover
         return
     text = " and ".join(f"{{up}}`{target}`, {{up}}`so <{target}>`." for target in others)
-    found = _pattern(wanted).findall(text)
+    found = spelled(wanted).findall(text)
     assert len(found) == 2 * others.count(wanted)
