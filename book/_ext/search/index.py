@@ -106,6 +106,7 @@ def build(pages: dict[str, Page]) -> dict[str, Any]:
             [one.page, one.entry.kind, one.entry.anchor, one.entry.title, one.entry.text]
             for one in placed
         ],
+        "introduced": _introduced([one.entry for one in placed]),
         "upstream": _upstream(pages, docnames),
         "terms": " ".join(vocabulary),
         "postings": " ".join(encoded(postings[term]) for term in vocabulary),
@@ -129,6 +130,15 @@ def _postings(entries: list[Entry]) -> dict[str, list[tuple[int, int]]]:
             about = value / norm / (SATURATES_AT + value / norm)
             found.setdefault(term, []).append((number, max(1, round(63 * about))))
     return found
+
+
+def _introduced(entries: list[Entry]) -> dict[str, list[int]]:
+    """Each term with the entries that have it in italics, which is how the book introduces one."""
+    found: dict[str, list[int]] = {}
+    for number, entry in enumerate(entries):
+        for term in entry.introduces - {""}:
+            found.setdefault(term, []).append(number)
+    return dict(sorted(found.items()))
 
 
 def _length(entry: Entry) -> float:

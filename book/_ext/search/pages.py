@@ -38,6 +38,7 @@ _SKIPPED = (
 # The first that a notebook's output has is the one that the page shows.
 _SHOWN = ("text/markdown", "text/html", "image/svg+xml", "image/png", "text/plain")
 _LONGEST_TITLE = 120
+_LONGEST_TERM = 3  # words
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Entry:
     title: str
     text: str = ""
     counts: dict[str, Counter[str]] = field(default_factory=dict)
+    introduces: set[str] = field(default_factory=set)  # the terms that it has in italics, stemmed
 
     def count(self, name: str, text: str) -> None:
         """Count the terms of a text for a field."""
@@ -130,6 +132,8 @@ class PageReader:
         elif isinstance(node, nodes.container) and "up-code" in node["classes"]:
             self._excerpt(node, at)
         else:
+            if isinstance(node, nodes.emphasis) and len(node.astext().split()) <= _LONGEST_TERM:
+                entry.introduces.add(" ".join(terms(node.astext(), stop=True)))
             if isinstance(node, nodes.reference) and "up_place" in node:
                 self._use(Place(*node["up_place"]), at, 1)
             self._children(node, at)

@@ -4,7 +4,9 @@
 // longer one (the last word, which may still be typed), or with a letter wrong. For each entry of
 // the index the best of them counts. An entry adds up its words, each times its rarity, and is
 // better the more of the words it has; a page is as good as its best entry, and a little better
-// when the words it lacks stand elsewhere on the page.
+// when the words it lacks stand elsewhere on the page. Who asks a question in plain words wants the
+// text about a thing; who types a name wants the thing. So in a question without a name what our
+// code says of itself counts half. Who asks what a thing is wants the place that introduces it.
 
 "use strict";
 
@@ -16,6 +18,11 @@ BookSearch.ranking = (() => {
   const PARTIAL = 0.75; // a term that only begins like the word
   const MISSPELT = 0.55; // a term that is a letter away from it
   const IN_PARTS = 0.6; // the parts of a name, apart from each other
+  const OF_CODE = 0.5; // the text of an object of our code, to a question in plain words
+  const INTRODUCED = 8; // an entry that introduces what is asked for
+  const ASKING = new Set(
+    "how why what when where which who whose can could is are do does did should will".split(" "),
+  );
   const MOST_EXPANSIONS = 40;
   const LOOKED_THROUGH = 60; // entries whose text is searched for the query as it stands
 
@@ -31,6 +38,7 @@ BookSearch.ranking = (() => {
       postings: raw.postings.split(" "),
       at: new Map(terms.map((term, i) => [term, i])),
       stop: new Set(raw.stop.split(" ")),
+      introduced: new Map(Object.entries(raw.introduced)),
       upstream: raw.upstream.map(([where, name, uses]) => ({ where, name, uses })),
       names: new Map(),
       upstreamNames: new Map(),
@@ -182,8 +190,14 @@ BookSearch.ranking = (() => {
     return values;
   }
 
+  // A sentence that begins as a question does, and in which no word is a name of code.
+  function asks(words) {
+    return words.length > 2 && ASKING.has(words[0].name) && words.every((word) => word.parts.length === 1);
+  }
+
   function rank(query, most = 20) {
     const words = wordsOf(query);
+    const asked = asks(words);
     const said = words.filter((word) => !word.stop);
     const counted = said.length ? said : words;
     const entries = new Map();
@@ -198,9 +212,11 @@ BookSearch.ranking = (() => {
     });
     if (counted === said) for (const [entry, one] of entries) if (!one.words.size) entries.delete(entry);
     const named = exactNames(query);
+    for (const entry of asked ? introducing(words, said) : []) named.set(entry, (named.get(entry) ?? 0) + INTRODUCED);
     for (const entry of named.keys()) if (!entries.has(entry)) entries.set(entry, { sum: 0, words: new Map() });
     for (const [entry, one] of entries) {
       one.score = one.sum * (one.words.size / counted.length || 0.1) + (named.get(entry) ?? 0);
+      if (asked && index.entries[entry].kind === "code") one.score *= OF_CODE;
     }
     phrases(query, entries);
     return pagesOf(entries, counted.length, upstreamNamed(query), most);
@@ -216,6 +232,12 @@ BookSearch.ranking = (() => {
       bonus.set(entry, kind === "page" ? 30 : whole ? 14 : 4);
     }
     return bonus;
+  }
+
+  // "What is a token": the entries that have the word in italics.
+  function introducing(words, said) {
+    if (!/^(what|who)$/.test(words[0].name) || !/^(is|are)$/.test(words[1].name)) return [];
+    return index.introduced.get(said.map((word) => stem(word.parts[0])).join(" ")) ?? [];
   }
 
   function upstreamNamed(query) {

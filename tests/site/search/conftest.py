@@ -18,6 +18,12 @@ def queries() -> list[dict[str, Any]]:
     return tomllib.loads((HERE / "queries.toml").read_text(encoding="utf-8"))["query"]
 
 
+@pytest.fixture(scope="session")
+def questions() -> list[dict[str, Any]]:
+    """What somebody asks who does not know the book's words, and the pages that answer."""
+    return tomllib.loads((HERE / "questions.toml").read_text(encoding="utf-8"))["query"]
+
+
 class Asked:
     """The search of the built book, asked from a test."""
 
