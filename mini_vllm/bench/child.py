@@ -55,19 +55,21 @@ def call_in_child(
     threads: int = 1,
     python: str | None = None,
     variables: Mapping[str, str] | None = None,
+    checkout: Path | None = None,
     timeout_s: float = 900,
 ) -> dict[str, Any]:
     r"""Do `task` in a fresh process that may use so many `threads`; returns its result.
 
     The result has `spawned_s` added: the seconds from the start of the process to the moment that
-    the task calls its first token, for tasks that report one. `python` is another interpreter.
+    the task calls its first token, for tasks that report one. `python` is another interpreter,
+    `checkout` another tree of this repository, whose engine and whose tasks are then the ones used.
     """
     count = str(threads)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment |= {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
     environment |= {"NUMBA_NUM_THREADS": count, **(variables or {})}
-    if python:
-        environment["PYTHONPATH"] = str(_REPOSITORY)
+    if python or checkout:
+        environment["PYTHONPATH"] = str(checkout or _REPOSITORY)
     label = label or task
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch) / "result.json"
@@ -82,6 +84,7 @@ def call_in_child(
                 text=True,
                 check=False,
                 timeout=timeout_s,
+                cwd=checkout,  # `-m` looks there first
             )
         except subprocess.TimeoutExpired as error:
             raise ChildError(f"{label} took longer than {timeout_s:.0f} s") from error

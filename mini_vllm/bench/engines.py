@@ -2,7 +2,7 @@ r"""How is each engine run, so that none can complain?
 
 Each loads the checkpoint, warms up on a few prompts of the workload, and is then timed over all of
 it. The clock starts with token ids in hand and stops with token ids in hand; loading, tokenizing
-and text are not in it.
+and text are not in it (a spec may ask for the text of this engine's answers; then it is).
 
 transformers is given its prompts in static batches, in the order of the workload, padded on the
 left to the longest of each batch: that is what `generate` offers. It finishes a batch before it
@@ -131,7 +131,7 @@ def _stepped(llm: Any, prompts: list[list[int]], params: Any) -> Generation:
 
 
 class MiniVllm:
-    """This engine, without a tokenizer and without a prefix cache."""
+    """This engine without a prefix cache, and without a tokenizer unless text is asked for."""
 
     def __init__(self, spec: RunSpec) -> None:
         from mini_vllm import LLM
@@ -144,7 +144,9 @@ class MiniVllm:
             "device": spec.device,
             **spec.options,
         }
-        self.llm = LLM(spec.model, dtype=spec.dtype, skip_tokenizer_init=True, **options)
+        self.text = spec.text
+        options["skip_tokenizer_init"] = not spec.text
+        self.llm = LLM(spec.model, dtype=spec.dtype, **options)
         executor: Any = self.llm.llm_engine.engine_core.executor
         self.runner = executor.model_runner
         self.vocab_size = self.llm.llm_engine.config.model_config.vocab_size
@@ -158,7 +160,7 @@ class MiniVllm:
         from mini_vllm import SamplingParams
 
         params = SamplingParams(
-            temperature=0.0, max_tokens=num_tokens, ignore_eos=True, detokenize=False
+            temperature=0.0, max_tokens=num_tokens, ignore_eos=True, detokenize=self.text
         )
         return _stepped(self.llm, prompts, params)
 

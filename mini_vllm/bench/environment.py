@@ -16,8 +16,11 @@ from typing import Any
 _PACKAGES = ("torch", "transformers", "numba", "numpy", "safetensors")
 
 
-def describe_environment() -> dict[str, Any]:
-    """Processor, cores, load, Python, package versions and commit, as far as they can be had."""
+def describe_environment(checkout: Path | None = None) -> dict[str, Any]:
+    """Processor, cores, load, Python, package versions and commit, as far as they can be had.
+
+    The commit is that of `checkout`, or of the tree that this file lies in.
+    """
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -25,7 +28,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "packages": {name: _version(name) for name in _PACKAGES},
-        "commit": _commit(),
+        "commit": _commit(checkout or Path(__file__).parent),
     }
 
 
@@ -55,12 +58,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
+def _commit(folder: Path) -> str | None:
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

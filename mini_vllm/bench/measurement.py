@@ -17,7 +17,8 @@ class RunSpec:
 
     `engine` is `"mini_vllm"`, `"transformers"`, `"vllm"` (eager) or `"vllm-compiled"`.
     `batch_size` is the static batch of transformers and the most running requests of the others.
-    `options` are further keywords of `LLM`.
+    `options` are further keywords of `LLM`. With `text` this engine also makes the answers' text,
+    as for a caller of `LLM.generate`; without it, tokens are all.
     """
 
     engine: str
@@ -28,6 +29,7 @@ class RunSpec:
     threads: int = 1
     options: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+    text: bool = False
 
     @property
     def label(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from mini_vllm.bench.measurement import RunSpec
 from mini_vllm.bench.random_checkpoint import BOOK_SHAPE, write_random_checkpoint
 from mini_vllm.bench.workload import Workload
 
+BOOK = Path(__file__).parents[2] / "book/model/checkpoint"
 WORK = Workload(num_prompts=3, min_len=4, max_len=8, num_new_tokens=6)
 
 
@@ -41,6 +43,13 @@ class TestEngines:
         assert len(made.intervals()) == len(made.returned_at) - 2
         assert made.returned_at == sorted(made.returned_at)
         assert made.seconds_per_step()["mean_s"] > 0
+
+    def test_text_is_made_where_the_spec_asks_for_it(self):
+        book = {"model": str(BOOK), "text": True}
+        contestant = engines.build(RunSpec(**{**spec("", batch_size=1), **book}))
+        assert contestant.llm.generate("def ")[0].outputs[0].text
+        silent = engines.build(RunSpec(**{**spec("", batch_size=1), **book, "text": False}))
+        assert silent.llm.llm_engine.tokenizer is None
 
     def test_the_clock_is_gone_afterwards(self, checkpoint):
         contestant = engines.build(RunSpec(**spec(checkpoint)))
@@ -102,6 +111,35 @@ class TestLatency:
         assert " p50 3.0000 s" in out
         metrics = read(tmp_path / "l.json")["metrics"]
         assert metrics["latency"] == {"unit": "s", "better": "lower", "runs": [2.0, 3.0, 4.0]}
+
+    def test_two_checkouts_take_turns_and_get_a_record_each(self, tmp_path, capsys):
+        other = tmp_path / "before"
+        (other / "mini_vllm").mkdir(parents=True)
+        asked = []
+
+        def call(task, arguments, *, checkout=None, **options):
+            asked.append("before" if checkout == other else checkout)
+            second = 3.0 if checkout else 2.0
+            return {"latencies_s": [second], "cpu_s": [1.0], "detail": {}}
+
+        parser = argparse.ArgumentParser()
+        latency.add_arguments(parser)
+        files = tmp_path / "after.json", tmp_path / "before.json"
+        words = ["m", "--repeats", "3", "--json", str(files[0]), "--beside", str(other)]
+        args = parser.parse_args([*words, "--beside-json", str(files[1])])
+        assert latency.main(args, call) == 0
+        assert asked == ["before", None, None, "before", "before", None]
+        after, before = (read(file) for file in files)
+        assert before["metrics"]["latency"]["runs"] == [3.0] * 3
+        assert after["metrics"]["latency"]["runs"] == [2.0] * 3
+        assert before["settings"] == after["settings"]
+
+    def test_a_folder_without_an_engine_is_no_checkout(self, tmp_path, capsys):
+        parser = argparse.ArgumentParser()
+        latency.add_arguments(parser)
+        args = parser.parse_args(["m", "--beside", str(tmp_path)])
+        assert latency.main(args, lambda *a, **k: pytest.fail("measured")) == 1
+        assert f"{tmp_path} is no checkout" in capsys.readouterr().err
 
     def test_a_process_that_fails(self, tmp_path, capsys):
         def call(*arguments, **options):
