@@ -9,7 +9,19 @@ token by token, and making it from the beginning each time costs $O(n^2)$.
 The way out is a short window. Keep the last few tokens and their text. When a token comes, decode
 the window with it, and what the new text has beyond the old one is what the token said. If the new
 text ends in `�`, a character is under way: say nothing, and wait for the next token. The window
-then moves on, so each token costs the decoding of about ten.
+then moves on, so a token that is read by itself costs the decoding of about ten.
+
+## Text is made when somebody reads it
+
+Nobody need read every token by itself. A script that waits for the whole answer looks at its text
+once, and so does a client of the server that does not stream. For them the tokens are laid aside,
+and a whole portion is decoded in the window instead of one token: the same text, for a small part
+of the calls.
+
+Two readers cannot wait. A stop string must be seen before more is drawn, so an answer with stop
+strings is read at each step; and a caller who streams asks at each step. Nor may it wait for ever:
+{py:data}`UNREAD_LIMIT` tokens are read even if nobody asks, so that a long answer is not decoded
+whole in its last step, while others wait for theirs.
 
 ## A stop string is found in text
 
@@ -44,6 +56,8 @@ from mini_vllm.sampling_params import SamplingParams
 WINDOW_START = 5
 # Longer windows are decoded more often than they need to be; shorter ones are rebuilt more often.
 WINDOW_LIMIT = 16
+# Larger portions gain little, and make the step longer in which one is read.
+UNREAD_LIMIT = 64
 REPLACEMENT = "\ufffd"
 
 #: From token ids to text.
@@ -76,7 +90,8 @@ class IncrementalDetokenizer:
     r"""The text of one answer, as it grows, and the search for its stop strings.
 
     Give it each step's tokens with {py:meth}`update`; take the text with
-    {py:meth}`get_next_output_text`. Without a tokenizer there is no text, and nothing to search.
+    {py:meth}`get_next_output_text`. What it says does not depend on how the tokens were portioned,
+    nor on when somebody asked. Without a tokenizer there is no text, and nothing to search.
     `prompt_token_ids` prime the window: how the first token of an answer is spelled depends on the
     prompt's last. Characters whose bytes are incomplete at the end of the answer never appear.
 
@@ -90,7 +105,9 @@ class IncrementalDetokenizer:
         prompt_token_ids: Sequence[int] = (),
     ) -> None:
         self.token_ids: list[int] = []
-        self.output_text = ""
+        # Tokens at the end of the answer that are not text yet.
+        self._unread: list[int] = []
+        self._text = ""
         self.stop: list[str] = list(params.stop or ())
         self.min_tokens = params.min_tokens
         self.include_stop_str_in_output = params.include_stop_str_in_output
@@ -120,33 +137,58 @@ class IncrementalDetokenizer:
             return None
         if stop_terminated and not self.include_stop_str_in_output:
             new_token_ids = new_token_ids[:-1]
-        search_from = len(self.output_text)
+        if not self.stop:
+            self._unread.extend(new_token_ids)
+            if len(self._unread) >= UNREAD_LIMIT:
+                self._read()
+            return None
+        search_from = len(self._text)
         num_before = len(self.token_ids) - len(new_token_ids)
         for count, token_id in enumerate(new_token_ids, 1):
-            self.output_text += self._decode_next(self._decode, token_id)
+            self._text += self._decode_next(self._decode, [token_id])
             if num_before + count <= self.min_tokens:
                 # Too early to stop: whatever stands here is no match, now or later.
-                search_from = len(self.output_text)
-        if not self.stop or len(self.token_ids) <= self.min_tokens:
+                search_from = len(self._text)
+        if len(self.token_ids) <= self.min_tokens:
             return None
         return self._find_stop(search_from)
+
+    @property
+    def output_text(self) -> str:
+        """The answer's text so far, what is held back included."""
+        self._read()
+        return self._text
 
     def get_next_output_text(self, finished: bool, delta: bool) -> str:
         r"""The text to show: all of it, or with `delta` what was not shown before.
 
         Until `finished`, without the characters that are held back.
         """
-        end = len(self.output_text)
+        text = self.output_text
+        end = len(text)
         if not finished:
             end = max(end - self._held_back, 0)
         if not delta:
-            return self.output_text[:end]
+            return text[:end]
         start, self._num_shown = self._num_shown, max(end, self._num_shown)
-        return self.output_text[start:end]
+        return text[start:end]
 
-    def _decode_next(self, decode: Decode, token_id: int) -> str:
-        """What this token adds to the text; nothing while a character is incomplete."""
-        self._window.append(token_id)
+    def _read(self) -> None:
+        """Turn the tokens that were laid aside into text."""
+        if self._decode is None or not self._unread:
+            return
+        token_ids, self._unread = self._unread, []
+        news = self._decode_next(self._decode, token_ids)
+        if not news and len(token_ids) > 1:
+            # A character is under way at their end. What stands before it is text all the same.
+            del self._window[-len(token_ids) :]
+            for token_id in token_ids:
+                news += self._decode_next(self._decode, [token_id])
+        self._text += news
+
+    def _decode_next(self, decode: Decode, token_ids: Sequence[int]) -> str:
+        """What these tokens add to the text; nothing while a character is incomplete."""
+        self._window.extend(token_ids)
         text = decode(self._window)
         if len(text) <= len(self._window_text) or text.endswith(REPLACEMENT):
             return ""
@@ -162,12 +204,12 @@ class IncrementalDetokenizer:
         hits = []
         for order, stop in enumerate(self.stop):
             # One that ends in the new text may have begun in the old.
-            index = self.output_text.find(stop, max(0, search_from - len(stop) + 1))
+            index = self._text.find(stop, max(0, search_from - len(stop) + 1))
             if index >= 0:
                 hits.append((index, order, stop))
         if not hits:
             return None
         index, _, stop = min(hits)
         end = index + len(stop) if self.include_stop_str_in_output else index
-        self.output_text = self.output_text[:end]
+        self._text = self._text[:end]
         return stop

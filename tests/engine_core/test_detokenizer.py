@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from mini_vllm.engine.detokenizer import IncrementalDetokenizer
+from mini_vllm.engine.detokenizer import UNREAD_LIMIT, WINDOW_LIMIT, IncrementalDetokenizer
 from mini_vllm.sampling_params import SamplingParams
 
 REPLACEMENT = "\ufffd"
@@ -165,3 +165,63 @@ def test_a_tokenizer_of_the_tokenizers_library() -> None:
         shown += detokenizer.get_next_output_text(False, delta=True)
         assert text.startswith(prompt + shown)
     assert prompt + shown == text
+
+
+tokens = st.lists(
+    st.one_of(st.integers(0, 255), st.sampled_from(list("aé€😀".encode()))), max_size=150
+)
+asked_at = st.sets(st.integers(0, 150), max_size=6)
+
+
+@given(prompt=tokens, answer=tokens, portions=sizes, asked_at=asked_at)
+def test_the_text_does_not_depend_on_when_somebody_asks(
+    byte_tokenizer, prompt: list[int], answer: list[int], portions: list[int], asked_at: set[int]
+) -> None:
+    """Any bytes, characters or not: read at every token, now and then, or only at the end."""
+    eager, lazy, late = (
+        IncrementalDetokenizer(byte_tokenizer, SamplingParams(), prompt) for _ in range(3)
+    )
+    done, turn = 0, 0
+    while done < len(answer):
+        portion = answer[done : done + portions[turn % len(portions)]]
+        for token in portion:
+            eager.update([token])
+            eager.get_next_output_text(False, delta=False)
+        lazy.update(portion)
+        late.update(portion)
+        done, turn = done + len(portion), turn + 1
+        if turn in asked_at:
+            shown = lazy.get_next_output_text(False, delta=False)
+            assert shown == eager.get_next_output_text(False, delta=False)
+    ends = [one.get_next_output_text(True, delta=False) for one in (eager, lazy, late)]
+    assert ends[0] == ends[1] == ends[2]
+
+
+def counting(byte_tokenizer, params: SamplingParams) -> tuple[IncrementalDetokenizer, list[int]]:
+    """A detokenizer, and the list of how many tokens each of its calls decodes."""
+    sizes: list[int] = []
+
+    class Counting:
+        def decode(self, ids, skip_special_tokens=True):
+            sizes.append(len(ids))
+            return byte_tokenizer.decode(ids, skip_special_tokens)
+
+    detokenizer = IncrementalDetokenizer(Counting(), params)
+    sizes.clear()
+    return detokenizer, sizes
+
+
+def test_tokens_that_nobody_reads_are_decoded_a_portion_at_a_time(byte_tokenizer) -> None:
+    detokenizer, sizes = counting(byte_tokenizer, SamplingParams())
+    for token in b"x" * 640:
+        detokenizer.update([token])
+    assert detokenizer.get_next_output_text(True, delta=False) == "x" * 640
+    # Per portion one call that reads and one that begins the next window, and none over all.
+    assert len(sizes) <= 2 * 640 // UNREAD_LIMIT
+    assert max(sizes) <= UNREAD_LIMIT + WINDOW_LIMIT
+
+
+def test_a_stop_string_is_looked_for_at_every_token(byte_tokenizer) -> None:
+    detokenizer, _ = counting(byte_tokenizer, SamplingParams(stop=["end"]))
+    hits = [detokenizer.update([token]) for token in b"the end."]
+    assert hits == [None] * 6 + ["end"] + [None]
