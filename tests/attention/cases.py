@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -86,7 +86,7 @@ class Case:
     """Random pages that hold some requests, and a step for them; all else is NaN.
 
     `padding` adds that many tokens after the last request, with slots of -1. `forgotten` replaces
-    the blocks behind every query's window by stale ids.
+    the blocks behind every query's window by stale ids. `poison` is what unwritten places hold.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Case:
         forgotten: bool = False,
         seed: int = 0,
         device: str = "cpu",
+        poison: float = math.nan,
     ) -> None:
         rng = torch.Generator().manual_seed(seed)
         num_heads, kv_heads = heads
@@ -128,7 +129,7 @@ class Case:
         rows = [[order.pop() for _ in range(n)] for n in blocks]
         stale = order.pop()
         shape = AttentionBackend.kv_cache_shape(num_blocks, block_size, kv_heads, head_size)
-        pages = torch.full(shape, float("nan"), dtype=dtype)
+        pages = torch.full(shape, poison, dtype=dtype)
         self.full = [
             torch.randn(2, kv_heads, n, head_size, generator=rng).to(dtype) for n in lengths
         ]
@@ -226,3 +227,23 @@ class Case:
         torch.testing.assert_close(
             after[:, untouched], before[:, untouched], atol=0, rtol=0, equal_nan=True
         )
+
+
+def triton_builder(case: Case, segments: int = 1, tile: int = 16) -> Any:
+    """A builder under which short texts take several tiles, in exactly so many segments."""
+    from mini_vllm.attention.triton_attention import TritonMetadataBuilder
+
+    # As many processors as leave room in the workspace for the segments that are forced below.
+    builder = TritonMetadataBuilder(case.config, num_processors=8 * segments**2, tile=tile)
+    plan = builder.plan
+    builder.plan = lambda *step: replace(plan(*step), num_segments=segments)
+    # Whatever is read before it was written spoils the result.
+    builder.workspace.fill_(math.nan)
+    return builder
+
+
+def run_triton(case: Case, segments: int = 1, tile: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """The Triton backend on a case, with the past cut as told."""
+    from mini_vllm.attention.triton_attention import TritonAttentionBackend
+
+    return case.run(TritonAttentionBackend, triton_builder(case, segments, tile))
