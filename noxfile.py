@@ -398,6 +398,13 @@ def rehearsal(session: nox.Session) -> None:
 
 
 @nox.session
+def rehearsal_screens(session: nox.Session) -> None:
+    """Record the screens of the page on the rehearsal anew, all eight steps and the comparison."""
+    python, settings = beside_the_pinned_scheduler(session)
+    run(session, python, "tests/capstone/rehearsal/record_screens.py", **settings)
+
+
+@nox.session
 def train_model(session: nox.Session) -> None:
     """Train the book's model anew from the pinned tree: tokenizer, target, draft, loss curve."""
     python = environment(session, "full")

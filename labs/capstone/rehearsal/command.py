@@ -10,10 +10,10 @@ from upstream_anchors.pin import the_pin
 from upstream_anchors.tree import need_tree
 
 from capstone.errors import CapstoneError
-from capstone.rehearsal import compare, sandbox, steps
+from capstone.rehearsal import compare, sandbox, second, steps
 from capstone.rehearsal.workshop import Workshop
 
-VERBS = ("start", "status", "check", "show", "compare", "reset")
+VERBS = ("start", "status", "check", "show", "compare", "second", "reset")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
                 return _check(workshop, options.step, console)
             case "compare":
                 return compare.show(workshop, console)
+            case "second":
+                return second.show(workshop, console)
             case "show":
                 return _show(workshop, console)
             case "reset":
@@ -47,7 +49,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 def _start(workshop: Workshop, console: Console) -> int:
     made = sandbox.make(workshop, need_tree(the_pin()))
-    console.print(f"sandbox: {workshop.tree} (git, tag {sandbox.TAG}, tree {made[:12]})")
+    console.print(
+        f"sandbox: {workshop.shown_folder}/tree (git, tag {sandbox.TAG}, tree {made[:12]})"
+    )
     console.print(f"beside it in {workshop.shown_folder}: {', '.join(sandbox.PAPERS)}")
     if absent := workshop.missing():
         console.print(f"not installed here: {', '.join(absent)}; `nox -s rehearsal`, once")

@@ -18,7 +18,7 @@ from capstone.rehearsal.inside.rows import ROWS
 from capstone.rehearsal.stop_table import table
 from capstone.rehearsal.workshop import Workshop
 
-#: The first release in which the order of the questions is another.
+#: A release that has the repair, and the newest that the drift records know.
 MERGED_IN = "0.33.0"
 
 
@@ -84,13 +84,13 @@ def reading(found: dict[str, dict[str, str]]) -> list[str]:
         said.append("The defect: both of you end the request by its length. The pin runs on.")
     if mine["eos-below-min"] != theirs["eos-below-min"]:
         said.append(
-            "EOS below min_tokens: upstream now asks about EOS and stop ids before the minimum. "
-            "The sampler forbids these tokens below the minimum, so one that arrives all the same "
-            "was let through by something else, and going on would not make it unsaid. That is "
-            "another contract than the pin's: a test of the pin states the old one, and the "
-            "merged change rewrote that test. A comment beside the new order asks whoever wants "
-            "to move it again to read three pull requests first. Yours keeps the contract and "
-            "repairs the defect alone, which is easier to review and leaves that question open."
+            "EOS below min_tokens: upstream moved the gate below EOS, stop ids and length, and so "
+            "repaired this defect together with another. A finished grammar leaves EOS as the only "
+            "legal token, the mask of min_tokens forbids it, and nothing is left to draw; there "
+            "EOS now gets through and has to end the request. That is a second contract, and a "
+            "test of the pin that states the first was rewritten with it. The comment beside the "
+            "new order asks whoever moves it again to read three pull requests first: the order "
+            "was what the reviews were about. Yours keeps the contract and repairs the hang alone."
         )
     if mine["eos-at-the-wall"] != theirs["eos-at-the-wall"]:
         said.append(

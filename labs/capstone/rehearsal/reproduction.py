@@ -24,7 +24,8 @@ STEPS = 30
 LIMIT = 180.0
 
 
-def _watch(workshop: Workshop, vllm: str) -> Outcome:
+def watch(workshop: Workshop, vllm: str) -> Outcome:
+    r"""Run the learner's script on one tree, and return what the scheduler did."""
     script = workshop.paper("reproduce.py")
     if not script.is_file():
         raise CapstoneError(f"{script}: no such file; `start` puts one there to complete")
@@ -70,7 +71,7 @@ def _of(workshop: Workshop, *more: str) -> str:
 def check_before(workshop: Workshop) -> Verdict:
     r"""Step 1, on the pin itself: `upstream/`, whatever was changed in the sandbox."""
     verdict = Verdict(_of(workshop))
-    outcome = _watch(workshop, str(need_tree(the_pin()).root))
+    outcome = watch(workshop, str(need_tree(the_pin()).root))
     if (failure := _says_how_it_failed(outcome)) is not None:
         verdict.complain(f"reproduce.py failed: {failure}")
         return verdict
@@ -113,7 +114,7 @@ def check_after(workshop: Workshop, before: dict[str, Any] | None) -> Verdict:
             "script (`check reproduce` again)"
         )
         return verdict
-    outcome = _watch(workshop, str(workshop.tree))
+    outcome = watch(workshop, str(workshop.tree))
     if (failure := _says_how_it_failed(outcome)) is not None:
         verdict.complain(f"reproduce.py failed on your tree: {failure}")
         return verdict

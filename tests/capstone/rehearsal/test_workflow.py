@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import re
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from capstone.errors import CapstoneError
-from capstone.rehearsal import compare, repair, sandbox, steps, worker
+from capstone.rehearsal import compare, repair, sandbox, second, steps, worker
 from capstone.rehearsal.inside import variants
 from capstone.rehearsal.inside.rows import ROWS
 from capstone.rehearsal.workshop import NEEDED, Workshop
@@ -217,6 +218,18 @@ def test_what_was_checked_is_what_is_committed(shop) -> None:
         assert f"not committed: {scripted.CODE_FILE}" in scripted.complaints(shop, "describe")
     finally:
         path.write_text(before, "utf-8")
+
+
+def test_the_second_defect_ends_the_input_thread(shop) -> None:
+    console = Console(record=True, quiet=False, file=io.StringIO(), soft_wrap=True)
+    assert second.show(shop, console) == 0
+    said = [" ".join(line.split()) for line in console.export_text().splitlines()]
+    assert said[:3] == [
+        "before arrived the thread runs",
+        "the pair did not arrive the thread is gone",
+        "after did not arrive the thread is gone",
+    ]
+    assert "min_tokens must be less than or equal to max_tokens=12, got 50" in said[3]
 
 
 @pytest.mark.skipif(
