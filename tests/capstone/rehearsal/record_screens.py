@@ -1,8 +1,8 @@
 """Walk through the rehearsal and keep what the terminal shows, for the page.
 
 `nox -s rehearsal_screens` writes `labs/capstone/rehearsal/screens/`: a file a screen, each with its
-commands, and the counters of every step, before and after. A test compares the first with what the
-tools print today, so a screen cannot grow old unseen.
+commands, and the counters of every step, before and after. `test_workflow.py` compares them with
+what the tools print today.
 """
 
 from __future__ import annotations

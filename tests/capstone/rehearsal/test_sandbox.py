@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from capstone.errors import CapstoneError
-from capstone.rehearsal import regression, repair, reproduction, sandbox, steps
+from capstone.rehearsal import regression, repair, reproduction, sandbox, steps, worker
 from capstone.rehearsal.inside import variants
 from capstone.rehearsal.workshop import Workshop
 
@@ -158,3 +161,43 @@ def test_a_damaged_journal_line_is_left_out(shop) -> None:
     with shop.journal.path.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"event": "check"})[:9])
     assert set(steps.passed(shop)) == {"plan"}
+
+
+def test_an_interrupted_worker_leaves_nothing_running_and_can_be_run_again(
+    tmp_path, shop, monkeypatch
+) -> None:
+    """Ctrl+C in the middle of a step; what the learner's script had started goes as well."""
+    child = "import os, time; open('child', 'w').write(str(os.getpid())); time.sleep(60)"
+    (tmp_path / "slow.py").write_text(
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        "time.sleep(60 if sys.argv[2] == 'slow' else 0)\n",
+        "utf-8",
+    )
+    monkeypatch.setattr(worker, "INSIDE", tmp_path)
+    monkeypatch.setattr(Workshop, "need_packages", lambda self: None)
+    monkeypatch.setattr(Workshop, "python", lambda self: sys.executable)
+    told = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    before = shop.journal.read()
+    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            worker.work(shop, "slow.py", "slow", limit=30)
+    finally:
+        signal.signal(signal.SIGALRM, told)
+    pid = int((shop.hub / "child").read_text("utf-8"))
+    for _ in range(100):
+        if not _runs(pid):
+            break
+        time.sleep(0.02)
+    assert not _runs(pid)
+    assert shop.journal.read() == before
+    assert worker.work(shop, "slow.py", "quick", limit=30).status == 0
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text("utf-8").rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"

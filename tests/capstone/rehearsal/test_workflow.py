@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from capstone.errors import CapstoneError
 from capstone.rehearsal import compare, repair, sandbox, second, steps, worker
 from capstone.rehearsal.inside import variants
 from capstone.rehearsal.inside.rows import ROWS
-from capstone.rehearsal.workshop import NEEDED, Workshop
+from capstone.rehearsal.verdict import Verdict
+from capstone.rehearsal.workshop import NEEDED, ROOT, Workshop
 from rich.console import Console
 
 from upstream_anchors.drift.releases import cached_versions
@@ -31,6 +33,7 @@ from upstream_anchors.tree import need_tree
 sys.path.insert(0, str(Path(__file__).parent))
 scripted = importlib.import_module("scripted")
 warm = importlib.import_module("warm")
+SCREENS = ROOT / "labs" / "capstone" / "rehearsal" / "screens"
 
 
 def _missing() -> str | None:
@@ -51,6 +54,12 @@ def shop(tmp_path_factory) -> Workshop:
     made = Workshop(tmp_path_factory.mktemp("rehearsal") / "here", Workshop.of().root)
     sandbox.make(made, need_tree(the_pin()))
     return made
+
+
+def is_on_its_screen(verdict: Verdict, name: str) -> bool:
+    """Whether the page's kept screen shows what this check prints today."""
+    screen = (SCREENS / f"{name}.txt").read_text("utf-8")
+    return bool(verdict.lines) and all(line.strip() in screen for line in verdict.lines)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,6 +98,7 @@ def test_1_reproduce(shop) -> None:
     assert verdict.passed, verdict.complaints
     assert verdict.evidence["num_tokens"] == verdict.evidence["max_model_len"] == 32
     assert verdict.evidence["num_computed_tokens"] == 31
+    assert is_on_its_screen(verdict, "reproduce")
 
 
 def test_2_triage(shop) -> None:
@@ -103,6 +113,7 @@ def test_2_triage(shop) -> None:
     scripted.write(shop, "answers.toml")
     verdict = scripted.check(shop, "triage")
     assert verdict.passed, verdict.complaints
+    assert is_on_its_screen(verdict, "triage")
     # Two months later somebody is at work on it.
     today = shop.paper("pulls.json").read_text("utf-8")
     august = shop.paper("pulls-august.json").read_text("utf-8")
@@ -147,6 +158,7 @@ def test_4_the_test_is_tested(shop) -> None:
     assert verdict.evidence["states"]["the pin"] == "failed"
     # It fills the context and asks nothing else, which leaves these for step 6 to refuse.
     assert verdict.evidence["unseen"] == list(variants.BREAKING)
+    assert is_on_its_screen(verdict, "test")
 
 
 def test_5_to_8_repair_and_describe(shop) -> None:
@@ -159,6 +171,7 @@ def test_5_to_8_repair_and_describe(shop) -> None:
     verdict = scripted.check(shop, "after")
     assert verdict.passed, verdict.complaints
     assert verdict.evidence["ends"]["num_tokens"] == 32
+    assert is_on_its_screen(verdict, "fix")
     scripted.commit(shop)
     scripted.describe(shop, lambda text: text.replace("{stuck}", "many"))
     said = scripted.complaints(shop, "describe")
@@ -230,6 +243,8 @@ def test_the_second_defect_ends_the_input_thread(shop) -> None:
         "after did not arrive the thread is gone",
     ]
     assert "min_tokens must be less than or equal to max_tokens=12, got 50" in said[3]
+    kept = (SCREENS / "second.txt").read_text("utf-8").splitlines()
+    assert [" ".join(line.split()) for line in kept[1:]] == said
 
 
 @pytest.mark.skipif(
@@ -237,6 +252,7 @@ def test_the_second_defect_ends_the_input_thread(shop) -> None:
 )
 def test_the_three_before_the_same_rows(shop) -> None:
     found = compare.answers(shop, Console(quiet=True))
+    assert found == json.loads((SCREENS / "answers.json").read_text("utf-8"))
     assert list(found) == ["pin", "yours", compare.MERGED_IN]
     differ = {row.id for row in ROWS if len({one[row.id] for one in found.values()}) > 1}
     assert differ == {
