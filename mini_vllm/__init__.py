@@ -9,7 +9,7 @@ it, test it and break it on a machine without torch.
 | 5 | `observe`, `entrypoints`, `bench` | no | the ways in, and the ways to watch |
 | 4 | `engine` | no | the loop, and the way from text to tokens and back |
 | 3 | `sample`, `worker` | yes | from logits to a token; batches in rows and tables |
-|2|`platforms`, `kernels`, `attention`, `compilation`, `layers`, `models`, `loader`|yes|the model|
+|2|`platforms`, `kernels`, `attention`, `layers`, `models`, `compilation`, `loader`|yes|the model|
 | 1 | `core` | **no** | requests, blocks, the scheduler: every decision |
 | 0 | `errors`, `invariants`, `sampling_params`, `config`, `outputs` | **no** | words that all use |
 
@@ -58,7 +58,7 @@ FLOORS: tuple[Floor, ...] = (
     Floor(1, ("core",), False),
     Floor(
         2,
-        ("platforms", "kernels", "attention", "compilation", "layers", "models", "loader"),
+        ("platforms", "kernels", "attention", "layers", "models", "compilation", "loader"),
         True,
     ),
     Floor(3, ("sample", "worker"), True),

@@ -44,6 +44,13 @@ class InvariantError(MiniVllmError):
     """A named invariant does not hold: the engine is wrong, not its input."""
 
 
+class GraphError(MiniVllmError):
+    r"""A graph cannot hold what it was given, or would be replayed on what it was not made for.
+
+    Most of these would be no error on a device but a wrong number, some steps later.
+    """
+
+
 class EngineDeadError(MiniVllmError):
     r"""A step failed half way, and the engine refuses to guess what its cache now holds.
 

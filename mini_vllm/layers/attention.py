@@ -82,6 +82,40 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(head_size, qk_norm_eps)
             self.k_norm = RMSNorm(head_size, qk_norm_eps)
 
+    def project(
+        self, positions: torch.Tensor, hidden: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        r"""Queries and keys, rotated, and values, each `[num_tokens, heads, head_size]`.
+
+        Row by row: `hidden` is `[num_tokens, hidden_size]`, `positions` `[num_tokens]`.
+        """
+        return self.rotary.split_and_rotate(
+            self.qkv_proj(hidden),
+            positions,
+            self.num_heads,
+            self.num_kv_heads,
+            self.q_norm,
+            self.k_norm,
+            self.kernels,
+        )
+
+    def attend(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        kv_cache: torch.Tensor,
+        metadata: AttentionMetadata,
+    ) -> torch.Tensor:
+        r"""Store keys and values in `kv_cache`, and let the queries look: all that is not by rows.
+
+        Returns `[num_queries, num_heads * head_size]`. There may be fewer queries than keys: see
+        {py:meth}`AttentionBackend.forward <mini_vllm.attention.backend.AttentionBackend.forward>`.
+        """
+        out = self.backend.forward(self, query, key, value, kv_cache, metadata)
+        # [num_queries, num_heads, head_size] -> [num_queries, num_heads * head_size]
+        return out.flatten(1)
+
     def forward(
         self,
         positions: torch.Tensor,
@@ -97,18 +131,7 @@ class Attention(nn.Module):
         `[2, num_blocks, num_kv_heads, block_size, head_size]`. With `last_tokens_only` all of them
         are written, and only each request's last token attends: the result has one row a request.
         """
-        qkv = self.qkv_proj(hidden)
-        query, key, value = self.rotary.split_and_rotate(
-            qkv,
-            positions,
-            self.num_heads,
-            self.num_kv_heads,
-            self.q_norm,
-            self.k_norm,
-            self.kernels,
-        )
+        query, key, value = self.project(positions, hidden)
         if last_tokens_only:
             query, metadata = query[metadata.last_tokens], metadata.last_tokens_only
-        out = self.backend.forward(self, query, key, value, kv_cache, metadata)
-        # [num_queries, num_heads, head_size] -> [num_queries, num_heads * head_size]
-        return self.o_proj(out.flatten(1))
+        return self.o_proj(self.attend(query, key, value, kv_cache, metadata))

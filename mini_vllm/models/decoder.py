@@ -23,7 +23,8 @@ model of four layers that saves a good part of what a prompt costs.
 Upstream runs all layers over all tokens, and then picks rows
 ({up}`vllm/v1/worker/gpu_model_runner.py#GPUModelRunner.execute_model`): its forward pass is a
 compiled graph, in which every layer should have the same shape, and it has other readers, such as
-prompt log-probabilities.
+prompt log-probabilities. When this model is compiled or captured it is run in that way too, cut at
+its attentions: {py:mod}`mini_vllm.compilation.piecewise`.
 """
 
 from __future__ import annotations
