@@ -40,6 +40,7 @@ BACKENDS: dict[str, str] = {
     "cpu_numba": "mini_vllm.attention.cpu_numba:CpuNumbaBackend",
     "flash_attention": "mini_vllm.attention.flash_attention:FlashAttentionBackend",
     "flashinfer": "mini_vllm.attention.flashinfer:FlashInferBackend",
+    "torch_static": "mini_vllm.attention.torch_static:TorchStaticBackend",
     "torch_reference": "mini_vllm.attention.torch_reference:TorchReferenceBackend",
     "triton": "mini_vllm.attention.triton_attention:TritonAttentionBackend",
 }

@@ -1,13 +1,90 @@
-r"""stub"""
+r"""What does compiling a piece save, and what does it cost?
+
+A piece in plain torch is a list of calls, and each reads its input from memory and writes its
+result back. Between two matrix products there are a dozen: widen, square, mean, root, multiply,
+cast, add, rotate. None of them computes anything to speak of; all of them move the whole row. A
+compiler sees the list at once and writes one loop for what needs no product: a row is read once,
+stays in registers, and is written once. Calls become fewer, and so does traffic. The products stay
+with the library that had them.
+
+That is also why the hand-written kernels are put aside when pieces are compiled: they do such
+fusions already, each for its own few lines, and a compiler cannot look into them. Upstream turns
+its own off in the same case
+({up}`vllm/config/vllm.py#VllmConfig.__post_init__@"self.compilation_config.custom_ops.append(\"none\")"`).
+
+## Few compilations
+
+The price is paid at start, in seconds, so there should be few. Three kinds of pieces serve a model
+of any depth: before the first attention, between two, after the last. The layers' weights are
+inputs of the compiled code and not part of it, so what was compiled between layers 0 and 1 is right
+between 1 and 2.
+
+The number of rows is left open: it is marked as a dynamic dimension. One row alone is another
+matter. Tracing takes 1 for a number that means something (it may broadcast), so a step of one row
+has code of its own. Two shapes are run at start, two rows and one row, and no step compiles
+afterwards.
+
+Results are those of the same operations in another order of rounding: fused loops keep in float32
+what separate calls would have rounded to the model's type on the way. In float32 that leaves the
+same tokens; in bfloat16 the compiled piece is the more exact one.
+
+Upstream: {up}`vllm/compilation/piecewise_backend.py#PiecewiseBackend`.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
+
+import torch
+
+from mini_vllm.compilation.graph_cache import use_cache
+from mini_vllm.config import EngineConfig
 
 
 class PieceCompiler:
-    def __init__(self, config: Any, device: str) -> None: ...
+    r"""Hands pieces to `torch.compile`, each kind once.
 
+    `warm_up_rows` are the shapes to run at start, in order; from the first on, the number of rows
+    is open. `cache_folder` is where the compiler keeps what it made, None for a backend that makes
+    nothing, and `was_warm` whether it had been there before.
+    """
+
+    #: Two rows stand for any number but one.
     warm_up_rows = (2, 1)
 
-    def __call__(self, name: str, piece: Any) -> Any:
-        return piece
+    def __init__(self, config: EngineConfig, device: str) -> None:
+        self.backend = config.compilation_config.backend
+        self.cache_folder: Path | None = None
+        self.was_warm = False
+        if self.backend == "inductor":
+            self.cache_folder, self.was_warm = use_cache(config, device)
+        self._compiled: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+    def __call__(self, name: str, piece: Callable[..., Any]) -> Callable[..., Any]:
+        r"""The same function of the same tensors, compiled when it is first called.
+
+        `piece` is a {py:class}`functools.partial` of modules; the function in it is compiled, and
+        pieces that share it share the code.
+        """
+        if not isinstance(piece, partial):
+            raise TypeError(f"{name} must be a partial of a function, got {piece!r}")
+        function, modules = piece.func, piece.args
+        if function not in self._compiled:
+            self._compiled[function] = torch.compile(function, backend=self.backend, fullgraph=True)
+        compiled = self._compiled[function]
+
+        def run(*tensors: torch.Tensor) -> Any:
+            if tensors[0].shape[0] > 1:
+                for tensor in tensors:
+                    torch._dynamo.maybe_mark_dynamic(tensor, 0)
+            return compiled(*modules, *tensors)
+
+        return run
+
+    @property
+    def num_kinds(self) -> int:
+        """How many functions were given to the compiler; each has at most two versions."""
+        return len(self._compiled)

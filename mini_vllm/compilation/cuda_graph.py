@@ -35,7 +35,8 @@ import torch
 class DeviceGraphs:
     r"""Makes graphs on a CUDA device that share one pool of memory.
 
-    The counterpart without a device: {py:class}`~mini_vllm.compilation.recorded_graph.RecordedGraphs`.
+    The counterpart without a device:
+    {py:class}`~mini_vllm.compilation.recorded_graph.RecordedGraphs`.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -9,8 +9,8 @@ is not.
 
 A graph reads its inputs where they lay at capture. So a wrapper remembers where that was, and at
 each replay compares. If a tensor has moved it says which one, since the alternative is a step that
-is computed on old numbers. With `copy_inputs` it copies the newcomer to the old place instead: right
-in all cases, one more launch for each. Upstream checks only when it logs at debug level
+is computed on old numbers. With `copy_inputs` it copies the newcomer to the old place instead:
+right in all cases, one more launch for each. Upstream checks only when it logs at debug level
 ({up}`vllm/compilation/cuda_graph.py#CUDAGraphWrapper.__call__@"self.is_debugging_mode:"`), and
 relies on buffers that never move.
 """
@@ -32,7 +32,9 @@ from mini_vllm.errors import GraphError
 class GraphMaker(Protocol):
     """What captures and replays: a device, or the stand-in for one."""
 
-    num_bytes: Any
+    @property
+    def num_bytes(self) -> int:
+        """Memory that all graphs keep for as long as they live."""
 
     def capture(self, key: Hashable, function: Callable[[], Any]) -> tuple[Any, Any]:
         """Capture `function` for steps of shape `key`; its result, and the graph."""

@@ -39,6 +39,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -77,7 +78,7 @@ def after_attention(
 
 def begin(model: DecoderModel, token_ids: torch.Tensor, positions: torch.Tensor) -> Tensors:
     """The piece before the first attention."""
-    return before_attention(model.layers[0], positions, model.embed_tokens(token_ids), None)
+    return before_attention(_layer(model, 0), positions, model.embed_tokens(token_ids), None)
 
 
 def between(
@@ -93,7 +94,12 @@ def between(
 
 def end(model: DecoderModel, attended: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
     """The piece after the last attention: hidden states, normed."""
-    return model.norm(*after_attention(model.layers[-1], attended, residual))[0]
+    return model.norm(*after_attention(_layer(model, -1), attended, residual))[0]
+
+
+def _layer(model: DecoderModel, index: int) -> Any:
+    # A list of modules has forgotten of which kind they are.
+    return model.layers[index]
 
 
 class PiecewiseModel:
@@ -118,9 +124,7 @@ class PiecewiseModel:
         self.begin = wrap("the piece before layer 0's attention", partial(begin, model))
         self.between = [
             wrap(f"the piece between the attentions of layers {i} and {i + 1}", piece)
-            for i, piece in enumerate(
-                partial(between, *pair) for pair in zip(layers, layers[1:], strict=False)
-            )
+            for i, piece in enumerate(partial(between, *pair) for pair in pairwise(layers))
         ]
         self.end = wrap(f"the piece after layer {len(layers) - 1}'s attention", partial(end, model))
         self.attended = attended
@@ -146,27 +150,28 @@ class PiecewiseModel:
         `metadata`.
         """
         query, key, value, residual = self.begin(token_ids, positions)
-        for i, (attention, kv_cache) in enumerate(zip(self.attentions, kv_caches, strict=True)):
-            if i:
-                query, key, value, residual = self.between[i - 1](attended, residual, positions)
-            attended = self._attend(attention, query, key, value, kv_cache, metadata, num_rows)
+        between = iter(self.between)
+        for attention, kv_cache in zip(self.attentions, kv_caches, strict=True):
+            qkv = query, key, value
+            attended = self._attend(attention, qkv, kv_cache, metadata, num_rows)
+            if attention is not self.attentions[-1]:
+                query, key, value, residual = next(between)(attended, residual, positions)
         return self.end(attended, residual)
 
     def _attend(
         self,
         attention: Any,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
+        qkv: tuple[torch.Tensor, ...],
         kv_cache: torch.Tensor,
         metadata: AttentionMetadata | None,
         num_rows: int | None,
     ) -> torch.Tensor:
+        query = qkv[0]
         if metadata is None:
             found = torch.zeros_like(query).flatten(1)
         else:
-            rows = slice(num_rows)
-            found = attention.attend(query[rows], key[rows], value[rows], kv_cache, metadata)
+            real = (one[:num_rows] for one in qkv)
+            found = attention.attend(*real, kv_cache, metadata)
         if self.attended is None:
             return found
         self.attended[: len(found)].copy_(found)

@@ -113,7 +113,7 @@ class CompilationConfig:
     r"""What is compiled and what is captured. Names are upstream's; by default, nothing.
 
     Compiling: `mode`, the `backend` of `torch.compile`, and the `cache_dir` of what it made
-    (`None` for a folder of the user's).
+    (`None` for a folder of the user's, see {py:mod}`mini_vllm.compilation.graph_cache`).
 
     Graphs: `cudagraph_mode`; `cudagraph_capture_sizes`, in tokens of a step, or `None` for the
     usual ladder up to `max_cudagraph_capture_size`
@@ -121,8 +121,8 @@ class CompilationConfig:
     `cudagraph_num_of_warmups`, eager runs of each size before it is captured;
     `cudagraph_copy_inputs`, whether a graph copies inputs that lie elsewhere to where it reads
     them, rather than refuse to run; and `cudagraph_stand_in`, which asks for graphs that are
-    recorded and replayed without a device. They save no time: they show, on any machine, what a
-    graph freezes.
+    recorded and replayed without a device ({py:mod}`mini_vllm.compilation.recorded_graph`). They
+    save no time: they show, on any machine, what a graph freezes.
 
     Raises {py:class}`~mini_vllm.errors.ConfigError` for a value out of range, for fields that
     contradict each other, and for one that would be ignored. Upstream:

@@ -49,6 +49,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -57,10 +58,11 @@ from mini_vllm.attention.backend import AttentionSelectorConfig
 from mini_vllm.attention.metadata import AttentionMetadata
 from mini_vllm.attention.selector import select_attention_backend
 from mini_vllm.config import EngineConfig
+from mini_vllm.config.compilation import CompilationMode
 from mini_vllm.core.model_runner_output import ForwardOutput, ModelRunnerOutput
 from mini_vllm.core.scheduler_output import SchedulerOutput
 from mini_vllm.errors import MiniVllmError
-from mini_vllm.kernels.selector import select_kernels
+from mini_vllm.kernels.selector import KernelChoice, select_kernels
 from mini_vllm.loader import load_model
 from mini_vllm.models.registry import decoder_config
 from mini_vllm.platforms import detect_platform
@@ -68,6 +70,9 @@ from mini_vllm.sample.metadata import SamplingMetadata
 from mini_vllm.sample.sampler import Sampler
 from mini_vllm.sampling_params import SamplingType
 from mini_vllm.worker.input_batch import CachedRequestState, InputBatch
+
+if TYPE_CHECKING:
+    from mini_vllm.worker.graph_runner import GraphRunner
 
 logger = logging.getLogger("mini_vllm.model_runner")
 
@@ -89,7 +94,7 @@ class ModelRunner:
         self.dtype = self.platform.dtype(model_config.resolved_dtype())
 
         self.model_config = decoder_config(model_config.hf_config)
-        self.kernel_choice = select_kernels(self.device, self.dtype)
+        self.kernel_choice = self._select_kernels()
         self.attention_config = AttentionSelectorConfig(
             device=self.device,
             dtype=self.dtype,
@@ -125,6 +130,22 @@ class ModelRunner:
             device=self.device,
         )
         self._pending: ForwardOutput | None = None
+        # Only where something is compiled or captured; otherwise a step goes straight to the model.
+        self.graph_runner: GraphRunner | None = None
+        if not config.compilation_config.is_eager:
+            from mini_vllm.worker.graph_runner import GraphRunner
+
+            self.graph_runner = GraphRunner(self.model, config, self.device, self.metadata_builder)
+            logger.info("%s", self.graph_runner.resolved)
+
+    def _select_kernels(self) -> KernelChoice:
+        """Plain torch where its operations must be seen: by a compiler, or by the stand-in."""
+        compilation = self.config.compilation_config
+        if compilation.mode is CompilationMode.NONE and not compilation.cudagraph_stand_in:
+            return select_kernels(self.device, self.dtype)
+        reader = "the stand-in for graphs" if compilation.cudagraph_stand_in else "the compiler"
+        kernels = select_kernels(self.device, self.dtype, "torch").kernels
+        return KernelChoice(kernels, f"{reader} reads torch's operations")
 
     # ------------------------------------------------------------------ the cache
 
@@ -158,6 +179,9 @@ class ModelRunner:
         )
         cache = self.platform.zeros((self.model_config.num_layers, *shape), self.dtype)
         self.kv_caches = list(cache.unbind(0))
+        # Now, and never again: whatever is captured reads and writes these very tensors.
+        if self.graph_runner is not None:
+            self.graph_runner.capture_model(self.kv_caches)
 
     # ------------------------------------------------------------------ the two halves of a step
 
@@ -212,7 +236,11 @@ class ModelRunner:
         num_scheduled = np.array([counts[req_id] for req_id in req_ids], np.int32)
         token_ids, positions, metadata = self._prepare_inputs(num_scheduled)
 
-        hidden = self.model(token_ids, positions, self.kv_caches, metadata)
+        if self.graph_runner is not None:
+            hidden = self.graph_runner(token_ids, positions, self.kv_caches, metadata)
+        else:
+            metadata = self.metadata_builder.build(metadata)
+            hidden = self.model(token_ids, positions, self.kv_caches, metadata)
         logits = self.model.compute_logits(hidden)
 
         reached = batch.num_computed_tokens[: batch.num_reqs] + num_scheduled
@@ -300,7 +328,6 @@ class ModelRunner:
             num_actual_tokens=num_tokens,
         )
         token_ids = batch.token_ids[rows, positions]
-        metadata = self.metadata_builder.build(metadata)
         return self._tensor(token_ids), self._tensor(positions), metadata
 
     def _generator_for(self, params) -> torch.Generator | None:

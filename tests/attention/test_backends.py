@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from mini_vllm.attention.cpu_numba import CpuNumbaBackend
 from mini_vllm.attention.torch_reference import TorchReferenceBackend
+from mini_vllm.attention.torch_static import TorchStaticBackend
 from mini_vllm.kernels import numba_kernels
 from mini_vllm.layers.attention import Attention
 from mini_vllm.layers.rotary import RopeParameters, RotaryEmbedding
 
-BACKENDS = [TorchReferenceBackend, CpuNumbaBackend]
+BACKENDS = [TorchReferenceBackend, TorchStaticBackend, CpuNumbaBackend]
 every_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda b: b.name)
 
 

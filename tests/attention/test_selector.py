@@ -62,7 +62,9 @@ def test_a_named_backend_that_fits():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ConfigError, match=r"'flash'.*cpu_numba.*torch_reference, triton"):
+    with pytest.raises(
+        ConfigError, match=r"'flash'.*cpu_numba.*torch_reference, torch_static, triton"
+    ):
         select_attention_backend(ask(), "flash")
 
 
