@@ -10,7 +10,7 @@ with the library that had them.
 That is also why the hand-written kernels are put aside when pieces are compiled: they do such
 fusions already, each for its own few lines, and a compiler cannot look into them. Upstream turns
 its own off in the same case
-({up}`vllm/config/vllm.py#VllmConfig.__post_init__@"self.compilation_config.custom_ops.append(\"none\")"`).
+({up}`vllm/config/compilation.py#CompilationConfig.custom_ops`).
 
 ## Few compilations
 

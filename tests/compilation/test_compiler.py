@@ -7,6 +7,7 @@ through the real compiler.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import shutil
@@ -45,8 +46,7 @@ def config(**compilation) -> EngineConfig:
     )
 
 
-def answers(config: EngineConfig) -> tuple[list[list[int]], EngineCore]:
-    core = EngineCore(config, Executor(config))
+def answers(core: EngineCore) -> list[list[int]]:
     tokens: list[list[int]] = [[], [], []]
     for i, prompt in enumerate(([5, 9], [*range(40, 62)], [7])):
         params = SamplingParams(temperature=0.0, max_tokens=6 + i, ignore_eos=True)
@@ -54,7 +54,7 @@ def answers(config: EngineConfig) -> tuple[list[list[int]], EngineCore]:
     while core.scheduler.has_requests():
         for news in core.step():
             tokens[int(news.request_id)] += news.new_token_ids
-    return tokens, core
+    return tokens
 
 
 def graphs_made() -> int:
@@ -76,24 +76,24 @@ def test_the_engine_answers_alike_and_compiles_at_start_only() -> None:
     assert runner.stats.compile_seconds > 0
     assert runner.compiler.cache_folder is None
 
-    found, core = answers(compiling)
-    assert found == answers(config())[0]
-    assert set(core.executor.model_runner.graph_runner.stats.num_steps) == {"NONE"}
-    # A second engine's pieces are the same functions; no step has compiled anything.
-    assert graphs_made() == 6
+    assert answers(core) == answers(EngineCore(config(), Executor(config())))
+    assert set(runner.stats.num_steps) == {"NONE"}
+    assert graphs_made() == 6  # no step has compiled anything
 
-
-def test_kernels_are_put_aside_for_the_compiler() -> None:
-    _, core = answers(config(mode="VLLM_COMPILE", backend="eager"))
     choice = core.executor.model_runner.kernel_choice
     assert isinstance(choice.kernels, TorchKernels)
     assert choice.reason == "the compiler reads torch's operations"
 
 
+@pytest.mark.slow
 def test_the_real_compiler_on_a_small_piece(tmp_path, monkeypatch) -> None:
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("torch's compiler needs a C++ compiler, and there is none here")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    # For one loop, a pool of processes and a compiled header cost more than the loop.
+    inductor = importlib.import_module("torch._inductor.config")
+    monkeypatch.setattr(inductor, "compile_threads", 1)
+    monkeypatch.setattr(inductor, "cpp_cache_precompile_headers", False)
     torch._dynamo.reset()
     compiler = PieceCompiler(config(mode="VLLM_COMPILE", cache_dir=str(tmp_path)), "cpu")
     weights = [torch.randn(32) for _ in range(2)]
