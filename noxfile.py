@@ -75,7 +75,7 @@ def environment(session: nox.Session, kind: str) -> str:
         session.error(f"INSIDE_TORCH={source!r}: expected cpu, system, or unset")
     directory = ENVIRONMENTS / f"env-{kind}"
     stamp = directory / "made-from"
-    want = fingerprint(ROOT / "pyproject.toml", CONSTRAINTS, kind, source)
+    want = fingerprint(ROOT / "pyproject.toml", CONSTRAINTS, kind, EXTRAS[kind], source)
     if stamp.exists() and stamp.read_text() == want:
         return python_in(directory)
     started = time.monotonic()
