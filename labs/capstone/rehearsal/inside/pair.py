@@ -63,6 +63,18 @@ def core() -> Any:
     )
 
 
+def _arrives(arrivals: queue.Queue[Any], thread: threading.Thread) -> bool:
+    """Wait for a request, for as long as there is a thread that could bring it."""
+    for _ in range(400):
+        if not arrivals.empty():
+            arrivals.get()
+            return True
+        if not thread.is_alive():
+            break
+        time.sleep(0.05)
+    return False
+
+
 def main() -> int:
     found, vllm, version = sys.argv[1:]
     importing.use(Path(vllm), version)
@@ -91,18 +103,13 @@ def main() -> int:
         for request in requests():
             kind = EngineCoreRequestType.ADD.value
             front.send_multipart([identity, kind, *encoder.encode(request)])
-            try:
-                engine.input_queue.get(timeout=2)
-                arrived = True
-            except queue.Empty:
-                arrived = False
-            time.sleep(0.05)
+            arrived = _arrives(engine.input_queue, thread)
             rows.append(
                 {"request": request.request_id, "arrived": arrived, "thread": thread.is_alive()}
             )
         front.close(linger=0)
-        importing.report(found, rows=rows, raised=raised)
-        os._exit(0)  # a thread that is well would wait for ever
+    importing.report(found, rows=rows, raised=raised)
+    os._exit(0)  # a thread that is well would wait for ever
 
 
 if __name__ == "__main__":
