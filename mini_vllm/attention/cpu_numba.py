@@ -41,9 +41,8 @@ class CpuNumbaMetadataBuilder(AttentionMetadataBuilder):
         How the requests fall into single tokens and runs is worked out when a layer first asks;
         the road for a single token never does.
         """
-        metadata = super().build(common)
-        metadata.host  # noqa: B018 (kept by the object once it was asked for)
-        return metadata
+        common.host  # noqa: B018 (kept by the object once it was asked for)
+        return common
 
 
 class CpuNumbaBackend(AttentionBackend):

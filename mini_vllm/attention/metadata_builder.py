@@ -16,7 +16,6 @@ of layers, and has one builder for each group of layers that share a cache.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from mini_vllm.attention.graph_support import AttentionCGSupport
@@ -42,12 +41,13 @@ class AttentionMetadataBuilder:
     def build(self, common: AttentionMetadata) -> AttentionMetadata:
         r"""The metadata that all layers of this step will get.
 
-        Does not modify `common`, which may be shared with another builder. What is returned knows
-        its builder: the last layer wants the same step with other queries, and so another plan
+        Does not modify the arrays of `common`, which may be shared with another builder. A builder
+        that adds a plan returns another object, and that one names its builder: the last layer
+        wants the same step with other queries, and so another plan
         ({py:attr}`AttentionMetadata.last_tokens_only
         <mini_vllm.attention.metadata.AttentionMetadata.last_tokens_only>`).
         """
-        return replace(common, builder=self)
+        return common
 
     def build_for_cudagraph_capture(self, common: AttentionMetadata) -> AttentionMetadata:
         r"""The metadata under which a graph is recorded: right for every later replay.
