@@ -39,6 +39,7 @@ extensions = [
     "book._ext.budgets",
     "book._ext.recall",
     "book._ext.measurements",
+    "book._ext.ptx",
     "book._ext.notebooks",
     "book._ext.streams",
     "book._ext.inline_figures",
