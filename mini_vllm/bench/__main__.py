@@ -17,6 +17,7 @@ COMMANDS = {
     "throughput": ("throughput", "output tokens per second beside transformers' generate"),
     "serve": ("serve", "load on an OpenAI-compatible server: TTFT, time per token, goodput"),
     "compare": ("compare", "two records of latency or serve as a before/after table"),
+    "gpu": ("gpu.run", "shares of a CUDA device's limits, graphs, and throughput on it"),
     "side-by-side": ("side_by_side", "every work beside vLLM and transformers, for the book"),
 }
 

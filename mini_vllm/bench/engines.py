@@ -75,6 +75,7 @@ def build(spec: RunSpec) -> Contestant:
     contestants: dict[str, type] = {
         "mini_vllm": MiniVllm,
         "transformers": Transformers,
+        "transformers-continuous": TransformersContinuous,
         "vllm": Vllm,
         "vllm-compiled": Vllm,
     }
@@ -279,6 +280,37 @@ class Transformers:
             stopping_criteria=[note],
         )
         return out[:, longest:].tolist()
+
+
+class TransformersContinuous:
+    """transformers' `generate_batch`: its own continuous batching, as it comes."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.model = _transformers_model(spec)
+        self.vocab_size = self.model.config.vocab_size
+        self.detail: dict[str, Any] = {"versions": versions("transformers", "torch")}
+
+    def generate(self, prompts: list[list[int]], num_tokens: int) -> Generation:
+        """Answer all prompts with exactly `num_tokens` tokens each, greedily.
+
+        A request that failed raises `RuntimeError` with its own words.
+        """
+        import transformers
+
+        settings = transformers.GenerationConfig(
+            max_new_tokens=num_tokens, do_sample=False, eos_token_id=-1, pad_token_id=0
+        )
+        wall, cpu = time.perf_counter(), time.process_time()
+        made = self.model.generate_batch(inputs=prompts, generation_config=settings)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        for output in made.values():
+            if output.error:
+                raise RuntimeError(f"generate_batch: {output.error}")
+        # Requests end in any order; their prompts say which is which.
+        waiting: dict[tuple[int, ...], list[list[int]]] = {}
+        for output in made.values():
+            waiting.setdefault(tuple(output.prompt_ids), []).append(output.generated_tokens)
+        return Generation([list(waiting[tuple(prompt)].pop()) for prompt in prompts], wall, cpu)
 
 
 def gap_after(spec: RunSpec, tokens: list[int]) -> float:

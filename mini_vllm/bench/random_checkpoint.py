@@ -57,14 +57,30 @@ QWEN3_0_6B_SHAPE: dict[str, Any] = {
     "dtype": "bfloat16",
 }
 
+#: A Qwen3 of 8 billion parameters, by its published configuration.
+QWEN3_8B_SHAPE: dict[str, Any] = {
+    **QWEN3_0_6B_SHAPE,
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "tie_word_embeddings": False,
+}
+
 
 def write_random_checkpoint(
-    directory: Path, shape: dict[str, Any] | None = None, *, seed: int = 0, spread: float = 0.06
+    directory: Path,
+    shape: dict[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    spread: float = 0.06,
+    device: str = "cpu",
 ) -> Path:
     r"""Write `config.json` and `model.safetensors` with normal weights; returns `directory`.
 
     `spread` is the standard deviation; norms are 1. At 0.06 a model of this size says many
     different tokens. Weights are stored in the type that the shape names, float32 if none.
+    They are drawn on `device`: the same on one kind of device, and others on another.
     """
     import torch
     from safetensors.torch import save_file
@@ -75,12 +91,12 @@ def write_random_checkpoint(
 
     shape = shape or BOOK_SHAPE
     model = DecoderForCausalLM(decoder_config(shape), max_position=1)
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator(device).manual_seed(seed)
     dtype = getattr(torch, shape.get("dtype", "float32"))
     tensors = {
         name: torch.ones(slot.shape, dtype=dtype)
         if len(slot.shape) == 1 and name.endswith("norm.weight")
-        else (torch.randn(slot.shape, generator=rng) * spread).to(dtype)
+        else (torch.randn(slot.shape, generator=rng, device=device) * spread).to(dtype).cpu()
         for name, slot in named_slots(model).items()
     }
     directory.mkdir(parents=True, exist_ok=True)
