@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import nox
@@ -209,22 +210,92 @@ def labs(session: nox.Session) -> None:
         run(session, python, "-m", "labkit", "verify")
 
 
+def device_named() -> str | None:
+    """The first CUDA device by its driver's own word, before anything is installed for it."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    done = subprocess.run([program, "-L"], check=False, capture_output=True, text=True)
+    found = [line for line in done.stdout.splitlines() if line.startswith("GPU ")]
+    return found[0] if done.returncode == 0 and found else None
+
+
+GPU_NEEDS = ("torch", "triton", "transformers", "safetensors", "numba", "pytest", "hypothesis")
+
+
+def gpu_environment(session: nox.Session) -> str:
+    """The full environment; where it cannot be made (no network), this Python, if it has it all."""
+    try:
+        return environment(session, "full")
+    except nox.command.CommandFailed:
+        (ENVIRONMENTS / "env-full" / "made-from").unlink(missing_ok=True)
+    probe = f"import importlib.util as u; print(*[n for n in {GPU_NEEDS!r} if not u.find_spec(n)])"
+    told = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
+    if missing := told.stdout.split():
+        session.error(
+            "labs_gpu: nothing can be installed here, and this Python lacks " + ", ".join(missing)
+        )
+    session.warn("labs_gpu: nothing can be installed here; using what this Python has")
+    return sys.executable
+
+
+def vllm_for_cuda(session: nox.Session) -> dict[str, str]:
+    """Real vLLM in an environment of its own, for the labs that watch it; or a warning."""
+    directory = ENVIRONMENTS / "env-vllm-gpu"
+    pins = ROOT / "constraints" / "vllm-gpu.txt"
+    stamp, want = directory / "made-from", fingerprint(pins)
+    python = python_in(directory)
+    if not (stamp.exists() and stamp.read_text() == want):
+        try:
+            make_venv(session, directory)
+            pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
+            session.run(*pip, "-r", str(pins), external=True)
+        except nox.command.CommandFailed:
+            shutil.rmtree(directory, ignore_errors=True)
+            session.warn("labs_gpu: vLLM could not be installed; labs that watch it are NOT RUN")
+            return {}
+        stamp.write_text(want)
+    return {"MINI_VLLM_BENCH_VLLM": python}
+
+
 @nox.session
 def labs_gpu(session: nox.Session) -> None:
-    """What needs a CUDA device: GPU labs, and the engine there beside the engine on the CPU.
+    """What needs a CUDA device: GPU labs, the tests there, then the figures. Writes a capture.
 
-    Without a device: one line that names what was not run, and a failure.
+    `-- labs/phase-05...` runs these tests alone and measures nothing; `-- --without-vllm` and
+    `-- --without-bench` leave parts out. Without a device: one line, and a failure, unless
+    `-- --skip-without-gpu` (or SKIP_WITHOUT_GPU=1) says that skipping is fine.
     """
-    python = environment(session, "full")
-    where = session.posargs or ["labs", "tests/gpu"]
+    switches = {"--without-vllm", "--without-bench", "--skip-without-gpu"}
+    wanted = switches & set(session.posargs)
+    where = [argument for argument in session.posargs if argument not in switches]
+    device = device_named()
+    if device is None:
+        message = "labs_gpu: no CUDA device here; NOT RUN: tests marked gpu in labs and tests/gpu"
+        if "--skip-without-gpu" in wanted or os.environ.get("SKIP_WITHOUT_GPU") == "1":
+            session.skip(message)
+        session.error(message)
+    session.log(f"labs_gpu: {device}")
+    python = gpu_environment(session)
     probe = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 3)"
     if subprocess.run([python, "-c", probe], check=False).returncode:
-        listing = [python, "-m", "pytest", "--collect-only", "-q", "-m", "gpu", *where]
-        found = subprocess.run(listing, check=False, capture_output=True, text=True).stdout
-        tests = [line for line in found.splitlines() if "::" in line]
-        files = ", ".join(sorted({line.split("::")[0] for line in tests}))
-        session.error(f"labs_gpu: no CUDA device; NOT RUN were {len(tests)} tests, of {files}")
-    run(session, python, "-m", "pytest", "-q", "-m", "gpu", *where)
+        session.error(f"labs_gpu: {device} is here, but this torch cannot use it (a CPU build?)")
+    settings = {} if "--without-vllm" in wanted else vllm_for_cuda(session)
+    report = ROOT / "_build" / "gpu" / "tests.xml"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    tests_ran = [python, "-m", "pytest", "-q", "-m", "gpu", f"--junitxml={report}"]
+    codes = {"success_codes": [0, 1]}
+    tests_of = where or ["labs", "tests/gpu"]
+    session.run(
+        *tests_ran, *tests_of, external=True, env={**settings, "PYTHONHASHSEED": "0"}, **codes
+    )
+    # A capture says which tests failed; the session fails for them when it is written.
+    if not where and "--without-bench" not in wanted:
+        run(session, python, "-m", "mini_vllm.bench", "gpu", "--tests", str(report), **settings)
+    suites = ElementTree.parse(report).getroot().iter("testsuite")
+    failed = sum(int(s.get("failures", 0)) + int(s.get("errors", 0)) for s in suites)
+    if failed:
+        session.error(f"labs_gpu: {failed} tests failed on {device}")
 
 
 @nox.session

@@ -6,12 +6,12 @@ promises more than either, and a figure beside it flatters nobody and explains n
 
 | module | measures or computes |
 |---|---|
-| {py:mod}`~mini_vllm.bench.gpu.timer` | seconds of work on a device, with its cache emptied between |
-| {py:mod}`~mini_vllm.bench.gpu.limits` | bandwidth and matrix rate: the device that floors refer to |
+| {py:mod}`~mini_vllm.bench.gpu.timer` | seconds of work, with the device's cache emptied between |
+| {py:mod}`~mini_vllm.bench.gpu.limits` | bandwidth and matrix rate, to which floors refer |
 | {py:mod}`~mini_vllm.bench.gpu.shares` | costs of attention and products; floors over times |
 | {py:mod}`~mini_vllm.bench.gpu.kernels` | decode and prefill attention, products |
-| {py:mod}`~mini_vllm.bench.gpu.engines` | graph against eager steps; tokens a second beside transformers |
-| {py:mod}`~mini_vllm.bench.gpu.record` | the file: device, driver, versions, commit, command, hash |
+| {py:mod}`~mini_vllm.bench.gpu.engines` | graph against eager; throughput beside transformers |
+| {py:mod}`~mini_vllm.bench.gpu.record` | the file: device, versions, commit, command, hash |
 | {py:mod}`~mini_vllm.bench.gpu.run` | the command: `python -m mini_vllm.bench gpu --out FILE` |
 
 Everything that computes runs and is tested without a device; everything that measures is given its
