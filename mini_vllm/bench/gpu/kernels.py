@@ -108,8 +108,8 @@ def attention_call(
 
 class _Layer:
     # What a backend reads off a layer.
-    sliding_window = None
-    logits_soft_cap = None
+    sliding_window: int | None = None
+    logits_soft_cap: float | None = None
 
     def __init__(self, heads: HeadShape) -> None:
         self.num_heads, self.num_kv_heads = heads.num_heads, heads.num_kv_heads
