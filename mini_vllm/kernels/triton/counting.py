@@ -3,11 +3,10 @@ r"""Which bytes does a kernel really touch, and how often does it ask for each?
 The interpreter knows: every load and every store passes through it with the addresses of its
 elements and a mask. {py:func}`count_traffic` writes them down while a kernel runs, and keeps two
 numbers for each direction. *Touched* is how many different bytes there were: what has to come from
-memory at least once, and what a kernel's cost function claims ({py:class}`~mini_vllm.kernels.cost.
-KernelCost`). *Asked* counts every request of every program. The second divided by the first is the
-kernel's faith in the cache. A norm asks for each number of its input once and for its weight once a
-program; a matrix product asks for each of its inputs once for every tile of the result that needs
-it.
+memory at least once, and what a kernel's {py:class}`~mini_vllm.kernels.cost.KernelCost` claims.
+*Asked* counts every request of every program. The second divided by the first is the kernel's faith
+in the cache. A norm asks for each number of its input once and for its weight once a program; a
+matrix product asks for each of its inputs once for every tile of the result that needs it.
 
 Masked elements are not counted: no instruction is issued for them.
 
