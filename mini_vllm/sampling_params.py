@@ -65,6 +65,11 @@ class RepetitionDetectionParams:
     min_count: int = 0
 
     def __post_init__(self) -> None:
+        # They end up in a `range`, which would complain in the middle of everybody's step.
+        for name in ("max_pattern_size", "min_pattern_size", "min_count"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                _refuse(name, value, "an integer")
         if self.min_pattern_size < 0:
             _refuse("min_pattern_size", self.min_pattern_size, "at least 0")
         if self.max_pattern_size < self.min_pattern_size:

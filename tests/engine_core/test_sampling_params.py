@@ -42,6 +42,16 @@ def test_out_of_range_is_refused_by_name(name: str, values: list[object]) -> Non
         assert caught.value.parameter == name
 
 
+@pytest.mark.parametrize("value", [2.5, 2.0, "2", None, True])
+@pytest.mark.parametrize("name", ["max_pattern_size", "min_pattern_size", "min_count"])
+def test_a_pattern_is_counted_in_whole_numbers(name: str, value: object) -> None:
+    """Otherwise `range` refuses it in the middle of a step, and everybody's engine is dead."""
+    good = {"max_pattern_size": 4, "min_pattern_size": 1, "min_count": 2}
+    with pytest.raises(RequestError, match=f"^{name} must be an integer, got ") as caught:
+        RepetitionDetectionParams(**(good | {name: value}))
+    assert caught.value.parameter == name
+
+
 def test_an_unknown_parameter_is_an_error() -> None:
     with pytest.raises(TypeError, match="best_of"):
         SamplingParams(best_of=3)
