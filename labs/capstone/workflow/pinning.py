@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from upstream_anchors.tree import Tree
 
+
 @dataclass(frozen=True)
 class Pinned:
     r"""One test function."""
@@ -30,9 +31,7 @@ def pinned_by(tree: Tree, folder: str) -> list[Pinned]:
     for path in tree.python_files(folder):
         name = path.rsplit("/", 1)[1]
         if name.startswith("test_"):
-            found += [
-                _of(name, node) for node in _tests(ast.parse(tree.text(path), filename=path))
-            ]
+            found += [_of(name, node) for node in _tests(ast.parse(tree.text(path), filename=path))]
     return found
 
 

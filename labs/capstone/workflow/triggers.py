@@ -1,9 +1,10 @@
 r"""Which steps of CI does a changed file start, and whom does it ask?
 
 A step names the paths whose change starts it ({up}`.buildkite/test_areas`). Each is read as the
-beginning of a path: some end in a slash, some in the middle of a file's name. A step that names none is started by every change, and
-`optional` ones by nobody: a person starts them. Some paths start everything
-({up}`.buildkite/ci_config.yaml@"run_all_patterns:"`), unless an exception names them.
+beginning of a path: some end in a slash, some in the middle of a file's name. A step that names
+none is started by every change, and `optional` ones by nobody: a person starts them. Some paths
+start everything ({up}`.buildkite/ci_config.yaml@"run_all_patterns:"`), unless an exception names
+them.
 
 The program that turns these files into a pipeline is not part of the tree; how it matches is
 therefore this reading of the names, and no line can be linked for it.
