@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from docutils import nodes
@@ -74,7 +74,7 @@ def test_the_hours_of_a_phase_are_the_sum_of_its_pages_and_labs():
     pages = round(sum(phase.minutes.values()) / 60)
     text = phase.hours(lab_minutes=375)
     assert text == f"About {pages + 6} hours: {pages} of pages and exercises, 6 of labs"
-    assert phases()[19].hours(0) == ""
+    assert replace(phase, minutes={}).hours(0) == ""
 
 
 @pytest.fixture

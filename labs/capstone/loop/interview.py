@@ -67,6 +67,7 @@ class Interview:
         self.transcript = transcript
         self.screen = screen
         self._read = read
+        self._shown: set[str] = set()  # items whose model answer stands further up, by a peek
 
     @property
     def state(self) -> State:
@@ -122,7 +123,10 @@ class Interview:
                 self._answer(item, part, title)
         limits = examine(item, progress.answer())
         self.screen.line(f"Time: {spent(progress.seconds, item.minutes)}", "dim")
-        self.screen.model(item)
+        if item.id in self._shown:
+            self.screen.line("The model answer stands above, where you peeked.", "dim")
+        else:
+            self.screen.model(item)
         self.screen.findings(limits.findings, limits.reasons)
         if not limits.blank:
             self.screen.rubric()
@@ -147,6 +151,7 @@ class Interview:
                 # Written down before it is shown: a kill must not make it undone.
                 self.transcript.append("peek", item=item.id)
                 self.screen.model(item)
+                self._shown.add(item.id)
                 self.screen.line("A peek: the score of this one is at most 2.", "yellow")
             elif command == TIME:
                 now = progress.seconds + self.transcript.waiting()

@@ -1,7 +1,8 @@
 r"""The matrix as one HTML file that needs nothing beside it: to print, or to send.
 
-Style and figure stand in the file; it has no script and asks no other host for anything. It prints
-on one sheet where the loop has the usual length, and its questions on the next.
+Style and figure stand in the file; it has no script and asks no other host for anything. It is dark
+where its reader's system is, and prints light: on one sheet where the loop has the usual length,
+and its questions on the next.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from book.palette import palette
+from book.palette import Palette, palette
 
 from capstone.loop.figure import svg
 from capstone.loop.item import SESSIONS
@@ -17,20 +18,48 @@ from capstone.loop.matrix import Matrix, Result, Revision
 from capstone.loop.report import RULES, notes, number, standing
 from capstone.loop.screen import clock
 
+#: The same colours where it is dark; those of the book's own style, as a test holds.
+DARK = Palette(
+    ink="#dcdfe4",
+    muted="#949ca8",
+    faint="#353c46",
+    paper="#15181d",
+    blue="#74aeee",
+    orange="#ee9a5b",
+    green="#69c493",
+    red="#ef7f90",
+    purple="#b796ea",
+    teal="#5fc3cc",
+    gold="#d9b04c",
+    blue_soft="#243a55",
+    orange_soft="#4d3524",
+    green_soft="#22402f",
+    red_soft="#4d2a31",
+    purple_soft="#382d4c",
+)
+USED = ("ink", "muted", "faint", "paper", "blue", "green", "red", "gold")
+
+
+def _variables(colours: Palette) -> str:
+    return " ".join(f"--fig-{name}: {getattr(colours, name)};" for name in USED)
+
+
 STYLE = f"""
-:root {{ color-scheme: light; }}
-body {{ margin: 0 auto; max-width: 52rem; padding: 2rem 1.25rem; background: {palette.paper};
-  color: {palette.ink}; font: 16px/1.5 system-ui, sans-serif; }}
+:root {{ color-scheme: light dark; {_variables(palette)} }}
+@media screen and (prefers-color-scheme: dark) {{ :root {{ {_variables(DARK)} }} }}
+@media print {{ :root {{ color-scheme: light; }} }}
+body {{ margin: 0 auto; max-width: 52rem; padding: 2rem 1.25rem; background: var(--fig-paper);
+  color: var(--fig-ink); font: 16px/1.5 system-ui, sans-serif; }}
 h1 {{ font-size: 1.6rem; line-height: 1.2; margin: 0 0 .25rem; }}
 h2 {{ font-size: 1.15rem; margin: 2rem 0 .5rem; }}
 h3 {{ font-size: 1rem; margin: 1rem 0 .25rem; }}
-p.facts {{ color: {palette.muted}; margin: 0 0 1.25rem; }}
-p.rules {{ font-size: .875rem; color: {palette.muted}; }}
+p.facts {{ color: var(--fig-muted); margin: 0 0 1.25rem; }}
+p.rules {{ font-size: .875rem; color: var(--fig-muted); }}
 svg {{ display: block; width: 100%; min-width: 40rem; height: auto; }}
 div.wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; font-size: .875rem; }}
 th, td {{ text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0;
-  border-bottom: 1px solid {palette.faint}; }}
+  border-bottom: 1px solid var(--fig-faint); }}
 td {{ min-width: 4.5rem; }}
 td.number, th.number {{ text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }}
@@ -58,7 +87,7 @@ def html(found: Matrix, todo: Sequence[Revision]) -> str:
             "<body><main>",
             "<h1>Competency matrix</h1>",
             f'<p class="facts">Mock staff loop. {escape(facts)}</p>',
-            f'<div class="wide" tabindex="0">{svg(found)}</div>',
+            f'<div class="wide" tabindex="0">{_figure(found)}</div>',
             f'<p class="rules">{escape(RULES)}</p>',
             *_revision(todo),
             *_answers(found),
@@ -68,6 +97,14 @@ def html(found: Matrix, todo: Sequence[Revision]) -> str:
             "",
         ]
     )
+
+
+def _figure(found: Matrix) -> str:
+    """The figure, with a variable for each colour, so that it follows the page."""
+    drawn = svg(found)
+    for colour, variable in palette.css().items():
+        drawn = drawn.replace(f'"{colour}"', f'"{variable}"')
+    return drawn
 
 
 def _revision(todo: Sequence[Revision]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -147,3 +148,16 @@ def test_two_loops_beside_one_another(found: Matrix, best: Matrix) -> None:
     assert f"| {gained:+.1f} |" in text
     assert compare.moved(None, 2.0) == "–"
     assert compare.moved(2.0, 2.0) == "same"
+
+
+def test_the_page_is_dark_where_its_reader_is(found: Matrix) -> None:
+    css = (ROOT / "book" / "_static" / "css" / "theme.css").read_text(encoding="utf-8")
+    dark = css.split('html[data-theme="dark"] {', 1)[1].split("}", 1)[0]
+    theirs = dict(re.findall(r"--fig-([\w-]+): (#[0-9a-f]{6});", dark))
+    assert {name.replace("_", "-"): value for name, value in asdict(page.DARK).items()} == theirs
+    text = page.html(found, [])
+    assert "prefers-color-scheme: dark" in text
+    drawn = text.split("<svg", 1)[1].split("</svg>", 1)[0]
+    assert not re.findall(r'"#[0-9a-f]{6}"', drawn), "every colour follows the page"
+    used = set(re.findall(r"var\(--fig-([\w-]+)", text))
+    assert used <= set(page.USED)

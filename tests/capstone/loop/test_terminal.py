@@ -172,6 +172,8 @@ def test_through_a_pipe_peeking_costs_and_is_said(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "at most 2: peek" in done.stdout
+    assert done.stdout.count("Model answer ·") == 1, "it is not printed a second time"
+    assert "The model answer stands above" in done.stdout
     assert "resume loop-1" in done.stdout
     shown = run(tmp_path, "report")
     assert shown.returncode == 0
