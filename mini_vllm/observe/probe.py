@@ -42,7 +42,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mini_vllm.core.engine_core_output import EngineCoreOutput
 from mini_vllm.core.model_runner_output import ModelRunnerOutput
@@ -51,6 +51,9 @@ from mini_vllm.core.scheduler_output import SchedulerOutput
 from mini_vllm.engine.core import EngineCore
 from mini_vllm.engine.llm_engine import LLMEngine
 from mini_vllm.observe.trace import Trace
+
+if TYPE_CHECKING:
+    from mini_vllm.compilation.dispatcher import Dispatch
 
 
 @dataclass(slots=True)
@@ -147,7 +150,9 @@ class Probe:
     {py:class}`~mini_vllm.engine.llm_engine.LLMEngine` that has one. Works just as well when the
     four seams are called by hand, as long as on the same objects. `records` grows by one
     {py:class}`StepRecord` a step; `trace` is the same as a
-    {py:class}`~mini_vllm.observe.trace.Trace`.
+    {py:class}`~mini_vllm.observe.trace.Trace`. `dispatches` has for each step how it was run, with
+    the padded size and the reason ({py:class}`~mini_vllm.compilation.dispatcher.Dispatch`), or None
+    where nothing is compiled or captured, or nothing ran.
 
     Reads the engine's state, and never writes to it.
     """
@@ -157,6 +162,7 @@ class Probe:
         self.scheduler = self.engine_core.scheduler
         self.executor = self.engine_core.executor
         self.records: list[StepRecord] = []
+        self.dispatches: list[Dispatch | None] = []
         self._requests: dict[str, Request] = {}
         # Where each wrapper stands: object, name, and the object's own attribute, if it had one.
         self._wrapped: list[tuple[Any, str, Any]] = []
@@ -168,7 +174,7 @@ class Probe:
 
     def __enter__(self) -> Probe:
         self._wrap(self.scheduler, "schedule", self._schedule)
-        self._wrap(self.executor, "execute_model", self._timed("execute"))
+        self._wrap(self.executor, "execute_model", self._execute)
         self._wrap(self.executor, "sample_tokens", self._timed("sample"))
         self._wrap(self.scheduler, "update_from_output", self._update)
         return self
@@ -192,6 +198,17 @@ class Probe:
         original = getattr(owner, name)
         self._wrapped.append((owner, name, vars(owner).get(name)))
         setattr(owner, name, lambda *args: wrapper(original, *args))
+
+    def _execute(
+        self, original: Callable[[SchedulerOutput], None], orders: SchedulerOutput
+    ) -> None:
+        """Time the forward pass, and note how it was run."""
+        self._timed("execute")(original, orders)
+        # A runner that takes no part in any of this has no such member, and an empty step is not
+        # run at all.
+        graph_runner = getattr(self.executor.model_runner, "graph_runner", None)
+        ran = graph_runner is not None and orders.total_num_scheduled_tokens > 0
+        self.dispatches.append(graph_runner.last_dispatch if ran else None)
 
     def _timed(self, stage: str) -> Callable[..., Any]:
         def wrapper(original: Callable[..., Any], *args: Any) -> Any:

@@ -69,6 +69,15 @@ def answers(core: EngineCore) -> tuple[list[list[int]], int]:
         while core.scheduler.has_requests():
             for news in core.step():
                 tokens[int(news.request_id)] += news.new_token_ids
+    # The probe has seen how each step was run, and why.
+    assert len(audit.dispatches) == len(audit.records)
+    for record, dispatch in zip(audit.records, audit.dispatches, strict=True):
+        if runner(core) is None or not record.total_num_scheduled_tokens:
+            assert dispatch is None
+        else:
+            check(dispatch)
+            assert dispatch.num_tokens == record.total_num_scheduled_tokens
+            assert dispatch.reason.startswith(f"{dispatch.num_tokens} token")
     return tokens, sum(len(record.preempted_req_ids) for record in audit.records)
 
 

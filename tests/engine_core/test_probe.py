@@ -187,6 +187,9 @@ class TestRegistry:
             assert inv.phase in range(20)
         assert {inv.owner for inv in all_invariants()} == {
             "block_pool",
+            "capture_sizes",
+            "cudagraph_dispatcher",
+            "dispatch",
             "kv_cache_manager",
             "scheduler",
             "step",
