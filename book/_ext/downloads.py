@@ -25,8 +25,9 @@ FOLDER = "downloads"
 
 @dataclass(frozen=True)
 class Download:
-    """A file that a session makes."""
+    """A file that a session makes; readers know it by its kind."""
 
+    kind: str
     name: str
     what: str
     session: str
@@ -34,12 +35,13 @@ class Download:
 
 FILES = (
     Download(
+        "PDF",
         "inside-the-engine.pdf",
         "every page of the site on A4, with contents, outline, running heads and working links",
         "downloads",
     ),
-    Download("inside-the-engine.epub", "the same for readers' devices", "downloads"),
-    Download("inside-the-engine.apkg", "the flash cards, for Anki", "cards"),
+    Download("ePub", "inside-the-engine.epub", "the same for readers' devices", "downloads"),
+    Download("Flash cards", "inside-the-engine.apkg", "a deck for Anki", "cards"),
 )
 
 
@@ -67,13 +69,13 @@ class Downloads(SphinxDirective):
     option_spec: ClassVar[dict] = {}
 
     def run(self) -> list[nodes.Node]:
-        """A row a file; its name becomes a link when the page is written for the site."""
+        """A row a file; its kind becomes a link when the page is written for the site."""
         there = found(self.env.app)
         self.env.metadata[self.env.docname]["downloads"] = repr(there)
         rows = ["| file | what it is | size |", "|---|---|---|"]
         for file in FILES:
             size = there.get(file.name, f"not made yet: `nox -s {file.session}`")
-            rows.append(f"| `{file.name}` | {file.what} | {size} |")
+            rows.append(f"| **{file.kind}** | {file.what} | {size} |")
         return self.parse_text_to_nodes("\n".join(rows))
 
 
@@ -88,16 +90,17 @@ def outdated(app: Sphinx, env: BuildEnvironment, *_: Any) -> list[str]:
 
 
 def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Turn the names of files that are there into links; other editions cannot follow one."""
+    """Turn the kinds of files that are there into links; other editions cannot follow one."""
     if app.builder.name != "html" or "downloads" not in app.env.metadata.get(docname, {}):
         return
     there = found(app)
-    for name in list(doctree.findall(nodes.literal)):
-        if name.astext() in there:
-            address = posixpath.relpath(f"{FOLDER}/{name.astext()}", posixpath.dirname(docname))
+    names = {file.kind: file.name for file in FILES if file.name in there}
+    for kind in list(doctree.findall(nodes.strong)):
+        if name := names.get(kind.astext()):
+            address = posixpath.relpath(f"{FOLDER}/{name}", posixpath.dirname(docname))
             reference = nodes.reference("", "", refuri=address, internal=True)
-            name.replace_self(reference)
-            reference += name
+            kind.replace_self(reference)
+            reference += kind
 
 
 def take_along(app: Sphinx, exception: Exception | None) -> None:

@@ -67,28 +67,28 @@ def app(tmp_path):
     )
 
 
-def page_with(name: str):
+def page_with(kind: str):
     document = nodes.container()
-    document += nodes.paragraph("", "", nodes.literal(name, name))
+    document += nodes.paragraph("", "", nodes.strong(kind, kind))
     return document
 
 
 def test_a_file_that_is_there_is_linked_and_taken_along(app):
     (app.folder / "inside-the-engine.epub").write_bytes(b"x" * 1_250_000)
     app.outdir.mkdir()
-    page = page_with("inside-the-engine.epub")
+    page = page_with("ePub")
     downloads.link(app, page, "book/reference/downloads")
     downloads.take_along(app, None)
     reference = next(page.findall(nodes.reference))
     assert reference["refuri"] == "../../downloads/inside-the-engine.epub"
-    assert reference.astext() == "inside-the-engine.epub"
+    assert reference.astext() == "ePub"
     assert (app.outdir / "downloads" / "inside-the-engine.epub").is_file()
     assert downloads.found(app) == {"inside-the-engine.epub": "1.2 MB"}
 
 
 def test_nothing_is_linked_that_is_not_there(app):
     app.outdir.mkdir()
-    page = page_with("inside-the-engine.epub")
+    page = page_with("ePub")
     downloads.link(app, page, "book/reference/downloads")
     downloads.take_along(app, None)
     assert not list(page.findall(nodes.reference))
@@ -98,7 +98,7 @@ def test_nothing_is_linked_that_is_not_there(app):
 def test_an_edition_does_not_link_to_itself(app):
     (app.folder / "inside-the-engine.epub").write_bytes(b"x")
     app.builder.name = "epub"
-    page = page_with("inside-the-engine.epub")
+    page = page_with("ePub")
     downloads.link(app, page, "book/reference/downloads")
     assert not list(page.findall(nodes.reference))
 
