@@ -52,6 +52,15 @@ def card(page):
     return page.locator(".up-card")
 
 
+def tab_to_link(page) -> None:
+    """Press Tab until an anchor has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('a.up-link')"):
+            return
+    pytest.fail("no anchor can be reached by keyboard")
+
+
 def test_the_pointer_opens_it_and_may_enter_it(open_page) -> None:
     page = open_page()
     link = page.locator("a.up-link").first
@@ -80,10 +89,7 @@ def test_a_pointer_that_passes_over_opens_nothing(open_page) -> None:
 
 def test_the_keyboard_opens_it_and_escape_closes_it(open_page) -> None:
     page = open_page()
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('a.up-link')"):
-            break
+    tab_to_link(page)
     sync_api.expect(card(page)).to_be_visible()
     page.keyboard.press("Escape")
     sync_api.expect(card(page)).to_be_hidden()
@@ -142,10 +148,7 @@ def test_escape_closes_what_the_pointer_holds_open(open_page) -> None:
 
 def test_the_pointers_leaving_does_not_close_what_the_focus_opened(open_page) -> None:
     page = open_page()
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches('a.up-link')"):
-            break
+    tab_to_link(page)
     sync_api.expect(card(page)).to_be_visible()
     card(page).hover()
     page.mouse.move(900, 700)
