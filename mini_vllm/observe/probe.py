@@ -207,8 +207,10 @@ class Probe:
         # A runner that takes no part in any of this has no such member, and an empty step is not
         # run at all.
         graph_runner = getattr(self.executor.model_runner, "graph_runner", None)
-        ran = graph_runner is not None and orders.total_num_scheduled_tokens > 0
-        self.dispatches.append(graph_runner.last_dispatch if ran else None)
+        if graph_runner is None or not orders.total_num_scheduled_tokens:
+            self.dispatches.append(None)
+        else:
+            self.dispatches.append(graph_runner.last_dispatch)
 
     def _timed(self, stage: str) -> Callable[..., Any]:
         def wrapper(original: Callable[..., Any], *args: Any) -> Any:
