@@ -73,7 +73,7 @@ def test_any_element_of_a_phase_is_filled(tab):
     lab, minutes = labs_of(page, phase)[0]
     page.evaluate(
         """(phase) => {
-          for (const [id, of, form] of [["a", phase, ""], ["b", "all", "labs"], ["c", "19", ""],
+          for (const [id, of, form] of [["a", phase, ""], ["b", "all", "labs"], ["c", "99", ""],
                                         ["d", phase, "none"]]) {
             const e = document.createElement("p");
             e.id = `made-${id}`;
