@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from capstone import cli
-from capstone.map import tour
+from capstone.map import screens, tour
 from capstone.map.pace import OPENED, WRITTEN, Pace
 from capstone.map.rules import WORDS_A_PAGE
 from capstone.records import Journal
@@ -277,3 +277,10 @@ def test_part_of_the_header_survives_a_vanished_file(tree, graph, book: Path) ->
     assert cli.main(["map", "check", str(book)]) == 1
     assert cli.main(["map", "new", str(book)]) == 0
     assert "What is no longer there had a sentence." in book.read_text()
+
+
+def test_the_screens_on_the_page_are_what_the_command_prints(tree, book: Path) -> None:
+    for name, text in screens.screens().items():
+        assert (screens.FOLDER / name).read_text(encoding="utf-8") == text, (
+            f"{name}: `python -m capstone.map.screens` takes it anew"
+        )

@@ -64,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     r"""Do one action; the map is only ever written by `new`, and then by a rename."""
+    journal = Journal(record_folder(Catalogue(None).root) / "map.jsonl")
+    return act(options, console, journal)
+
+
+def act(options: argparse.Namespace, console: Console, journal: Journal) -> int:
+    r"""Do one action, with a journal of one's own."""
     try:
         tree = need_tree(the_pin())
         graph = read_graph(tree, the_pin())
@@ -77,7 +83,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
         return _check(options.file, document, part, graph, tree, console)
     if options.action == "sheet":
         return _sheet(options, document, graph, console)
-    journal = Journal(record_folder(Catalogue(None).root) / "map.jsonl")
     pace = Pace.read(journal)
     done = pace.settle(document, saved_at(options.file), journal)
     for path in done:
@@ -195,7 +200,10 @@ def _next(
 
 
 def _facts(entry: FileEntry) -> list[str]:
-    names = [name for name, _, _ in entry.public]
+    # Classes and functions say more of a file than its constants and aliases do.
+    order = {"class": 0, "function": 1}
+    ranked = sorted(entry.public, key=lambda one: order.get(one[1], 2))
+    names = [name for name, _, _ in ranked]
     more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
     facts = [f"defines {', '.join(names[:_FEW])}{more}" if names else "defines no public name"]
     callers = list(dict.fromkeys(one.path for one in entry.callers))
