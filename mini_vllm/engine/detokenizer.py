@@ -56,7 +56,8 @@ from mini_vllm.sampling_params import SamplingParams
 WINDOW_START = 5
 # Longer windows are decoded more often than they need to be; shorter ones are rebuilt more often.
 WINDOW_LIMIT = 16
-# Larger portions gain little, and make the step longer in which one is read.
+#: How many tokens may wait for a reader. Larger portions gain little, and make the step longer in
+#: which one is read.
 UNREAD_LIMIT = 64
 REPLACEMENT = "\ufffd"
 
