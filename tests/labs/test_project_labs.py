@@ -2,6 +2,7 @@ r"""The labs of this repository: what can be said of every one."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -53,6 +54,7 @@ def test_labs_are_graded_where_torch_cannot_be_imported():
         ("phase-04/lab-01", "moved.txt"),
         ("phase-05/lab-01", "replay.txt"),
         ("phase-05/lab-02", "steps.txt"),
+        ("phase-05/lab-03", "sizes.txt"),
         ("phase-04/lab-02", "tiles.txt"),
         ("phase-04/lab-03", "splits.txt"),
         ("phase-04/lab-04", "choices.txt"),
@@ -65,6 +67,20 @@ def test_a_picture_in_a_readme_is_what_the_solution_prints(lab, picture):
     )
     assert run.stdout == (folder / picture).read_text(encoding="utf-8")
     assert picture in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_trace_is_what_its_recorder_prints():
+    folder = CATALOGUE.find("phase-05/lab-03").folder
+    paths = os.pathsep.join(map(str, (CATALOGUE.root, CATALOGUE.root / "labs")))
+    run = subprocess.run(
+        [sys.executable, "record.py"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == (folder / "trace.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("lab", CATALOGUE.labs, ids=lambda lab: lab.short)
