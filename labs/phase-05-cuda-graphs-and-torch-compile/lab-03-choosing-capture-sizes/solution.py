@@ -126,8 +126,8 @@ def padding(counted: Ladder, first: int, last: int) -> int:
 
 
 def table(counted: Ladder, graphs: int) -> list[list[tuple[int, list[int]]]]:
-    r"""For up to 1, 2, ... `graphs` sizes (at least 1), and for each size that may be the largest of them: the
-    fewest rows of padding, and the sizes that reach it.
+    r"""For up to 1, 2, ... `graphs` sizes, and for each size that may be the largest of them: the
+    fewest rows of padding, and the sizes that reach it. `graphs` is at least 1.
 
     `table(...)[k][j]` has at most `k + 1` sizes, all out of `counted.sizes`. The largest is number
     `j`, and only the steps up to it are counted.
@@ -189,10 +189,8 @@ def main() -> None:
     half = len(trace) // 2
     early, late = trace[:half], trace[half:]
     pin, wide = default_sizes(64, 512), default_sizes(256, 512)
-    print(
-        f"{len(trace)} steps of {len(set(trace))} sizes, at most 64 requests; lists are made for all"
-    )
-    print("steps, and once more for the first half alone, and used in the second\n")
+    print(f"{len(trace)} steps of {len(set(trace))} sizes, 64 requests at most; lists are made for")
+    print("all of them, and once more for the first half alone, and used in the second\n")
     heads = (
         "graphs",
         "ends at",
