@@ -136,7 +136,7 @@ def table(counted: Ladder, graphs: int) -> list[list[tuple[int, list[int]]]]:
     # lab: begin task 6 "one size more"
     places = range(len(counted.sizes))
     found = [[(padding(counted, 0, j), [counted.sizes[j]]) for j in places]]
-    while len(found) < graphs:
+    for _ in range(graphs - 1):
         before = found[-1]
         row = []
         for j in places:
