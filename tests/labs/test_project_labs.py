@@ -55,6 +55,7 @@ def test_labs_are_graded_where_torch_cannot_be_imported():
         ("phase-05/lab-01", "replay.txt"),
         ("phase-05/lab-02", "steps.txt"),
         ("phase-05/lab-03", "sizes.txt"),
+        ("phase-05/lab-04", "dispatch.txt"),
         ("phase-04/lab-02", "tiles.txt"),
         ("phase-04/lab-03", "splits.txt"),
         ("phase-04/lab-04", "choices.txt"),
