@@ -123,6 +123,53 @@ PAIRS_00: dict[str, tuple[str, str]] = {
     ),
 }
 
+_ATTENTION = "vllm/v1/attention"
+_KERNELS = "mini_vllm.kernels.triton"
+
+#: And for phase 04.
+PAIRS_04: dict[str, tuple[str, str]] = {
+    "kernel": (
+        f"{_KERNELS}.unified_attention.unified_attention_kernel",
+        f"{_ATTENTION}/ops/triton_unified_attention.py#kernel_unified_attention",
+    ),
+    "launch": (
+        f"{_KERNELS}.unified_attention.unified_attention",
+        f"{_ATTENTION}/ops/triton_unified_attention.py#unified_attention",
+    ),
+    "reduce": (
+        f"{_KERNELS}.reduce_segments.reduce_segments_kernel",
+        f"{_ATTENTION}/ops/triton_unified_attention.py#reduce_segments",
+    ),
+    "backend": (
+        "mini_vllm.attention.backend.AttentionBackend",
+        f"{_ATTENTION}/backend.py#AttentionBackend",
+    ),
+    "validate": (
+        "mini_vllm.attention.backend.AttentionBackend.validate_configuration",
+        f"{_ATTENTION}/backend.py#AttentionBackend.validate_configuration",
+    ),
+    "metadata": (
+        "mini_vllm.attention.metadata.AttentionMetadata",
+        f"{_ATTENTION}/backend.py#CommonAttentionMetadata",
+    ),
+    "builder": (
+        "mini_vllm.attention.triton_attention.TritonMetadataBuilder",
+        f"{_ATTENTION}/backends/triton_attn.py#TritonAttentionMetadataBuilder",
+    ),
+    "flashinfer": (
+        "mini_vllm.attention.flashinfer.FlashInferMetadataBuilder",
+        f"{_ATTENTION}/backends/flashinfer.py#FlashInferMetadataBuilder",
+    ),
+    "priorities": (
+        "mini_vllm.attention.selector.priorities",
+        "vllm/platforms/cuda.py#_get_backend_priorities",
+    ),
+    "select": (
+        "mini_vllm.attention.selector.select_attention_backend",
+        "vllm/platforms/cuda.py#CudaPlatformBase.get_attn_backend_cls",
+    ),
+}
+
 
 @lru_cache(maxsize=1)
 def _lock() -> Lock:

@@ -27,7 +27,7 @@ the same time. Hence the segments ({py:mod}`mini_vllm.kernels.split_kv`).
 The grid has three axes: blocks of query tokens, key heads, segments of the past.
 
 **Rows.** The query heads of one group share their keys. They and the tokens of the block together
-are the rows of one tile: row $r$ is token $\lfloor r / g \rfloor$ and head $r \bmod g$. So a key is
+are the rows of one tile: row $r$ is token $\lfloor r / g \rfloor$ and head $r$ mod $g$. So a key is
 loaded once for all of them, and a decode of a model with groups has a tile to multiply rather
 than a vector.
 
@@ -47,7 +47,7 @@ diagonal. What is left is cut evenly among the segments, here, from the lengths 
 decides how *many* segments there are, not where they begin, so a recorded graph stays right while
 texts grow.
 
-**Where are they?** Position $p$ is at place $p \bmod B$ of block `block_table[request, p // B]`.
+**Where are they?** Position $p$ is at place $p$ mod $B$ of block `block_table[request, p // B]`.
 Each lane looks up its own position. So the tile need not be a multiple of the block, nor the block
 of the tile; blocks of 1 and of 128 take the same road.
 
