@@ -18,7 +18,7 @@ kernel reads from memory. So it is enough to plan a capture for the longest past
 ever see: short pasts then have segments with nothing in them, which leave at once. The plan depends
 on the number of tokens too, and a mixed batch of as many tokens may have any number of requests; a
 recorded one has as many as it was padded to. Both hold for every batch that the runner can pad, so
-support is {py:attr}`ALWAYS <mini_vllm.attention.graph_support.AttentionCGSupport.ALWAYS>`, as it is
+support is {py:class}`ALWAYS <mini_vllm.attention.graph_support.AttentionCGSupport>`, as it is
 upstream:
 {up}`vllm/v1/attention/backends/triton_attn.py#TritonAttentionMetadataBuilder@"AttentionCGSupport.ALWAYS"`.
 

@@ -41,7 +41,7 @@ The plan also says how many query rows a program takes at once. The query heads 
 their keys, so they are rows of one tile: a key is loaded once and multiplied $g$ times. A matrix
 unit wants {given}`16` rows at least. A decode of a group of 4 fills 4 of them and wastes the rest,
 which costs nothing: it waits for memory anyway. A chunk of a prompt fills up to
-{py:data}`MOST_ROWS`, and the more rows, the fewer times the past is read.
+`MOST_ROWS`, and the more rows, the fewer times the past is read.
 
 Needs no torch and no device: the arithmetic of a plan can be tested and plotted anywhere.
 """

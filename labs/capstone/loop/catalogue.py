@@ -1,8 +1,9 @@
 r"""All that the loop can ask, read from the book and from `bank/`.
 
 Rapid-fire questions are those of the interview pages of phases 0 to 3. The deep dive takes those of
-phases 4 to 8: from the interview page of a phase that has one, else from
-`bank/phase-NN.md`, a Markdown file of `{question}` entries as {py:mod}`book.questions` reads them.
+phases 4 to 8: from `bank/phase-NN.md`, a Markdown file of `{question}` entries as
+{py:mod}`book.questions` reads them, for as long as the phase is not written; its file moves then to
+the phase's folder, as its interview page, and is read there.
 Which values of an arithmetic layer a machine looks for: {py:mod}`capstone.loop.checks`.
 """
 
@@ -66,7 +67,8 @@ def load(root: Path, folder: Path = FOLDER) -> Bank:
         elif phase.number in DEEP_DIVE:
             page = _page(root, phase)
             own = folder / f"phase-{phase.number:02d}.md"
-            items += questions(page if page.is_file() else own, "deep-dive", root)
+            moved = page.is_file() and not own.is_file()
+            items += questions(page if moved else own, "deep-dive", root)
     items += scenarios.read(folder / "scenarios.toml")
     items += symptoms.read(folder / "symptoms.toml")
     bank = Bank(tuple(items))
