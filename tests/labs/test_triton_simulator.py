@@ -1,22 +1,15 @@
-r"""The simulator of phase 02's lab 05: is it strict where a device would be silent?"""
+r"""The simulator of the labs' kernels: is it strict where a device would be silent?"""
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
-from labkit.catalogue import Catalogue
-
-PATH = Catalogue().find("phase-02/lab-05").folder / "simulator.py"
+from labkit import triton_simulator
 
 
 @pytest.fixture
 def sim():
-    spec = importlib.util.spec_from_file_location("triton_simulator_under_test", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return triton_simulator
 
 
 def launched(sim, work, grid=(1,), **arrays):
@@ -84,3 +77,48 @@ def test_what_else_a_device_would_refuse(sim):
         launched(sim, lambda data: None, data=np.zeros((4, 4)).T)
     with pytest.raises(sim.KernelError, match="mask"):
         launched(sim, lambda data: sim.tl.load(data, mask=np.ones(2) > 0), data=np.zeros(4))
+
+
+def test_what_was_stored_is_counted(sim):
+    def kernel(data):
+        sim.tl.store(data + sim.tl.arange(0, 4), 1.0, mask=sim.tl.arange(0, 4) < 3)
+
+    counted = sim.jit(kernel)
+    counted[(1,)](np.zeros(8))
+    assert counted.stored == {"data": 3}
+    assert counted.multiplied == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_product_of_tiles_is_summed_in_float32_and_counted(sim, dtype):
+    left, right = (np.full(shape, 100.0, dtype) for shape in ((4, 32), (32, 2)))
+    found = []
+    counted = sim.jit(lambda: found.append(sim.tl.dot(left, right)))
+    counted[(1,)]()
+    assert found[0].dtype == np.float32
+    assert (found[0] == 320_000).all(), "float16 ends at 65504"
+    assert counted.multiplied == 4 * 32 * 2
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "told"),
+    [
+        (np.ones((4, 8), np.float32), np.ones((8, 4), np.float32), "16 is the least"),
+        (np.ones((4, 16), np.float32), np.ones((16, 4), np.float16), "one type"),
+        (np.ones((4, 16), np.float32), np.ones((4, 16), np.float32), "no matrices that fit"),
+        (np.ones(16, np.float32), np.ones((16, 4), np.float32), "no matrices that fit"),
+    ],
+)
+def test_products_that_a_matrix_unit_does_not_take(sim, left, right, told):
+    with pytest.raises(sim.KernelError, match=told):
+        launched(sim, lambda: sim.tl.dot(left, right))
+
+
+def test_a_kernel_never_warns(sim, recwarn):
+    def work(data):
+        sim.tl.store(data, sim.tl.exp2(sim.tl.load(data) - sim.tl.load(data)))
+
+    data = np.array([-np.inf])
+    launched(sim, work, data=data)
+    assert np.isnan(data).all()
+    assert not recwarn.list

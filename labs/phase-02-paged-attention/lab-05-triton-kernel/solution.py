@@ -14,13 +14,11 @@ Arrays are contiguous, and their shapes are
 
 Query head `h` reads the keys of head `h // (num_heads // num_kv_heads)`.
 
-By itself this file runs on the simulator beside it, in NumPy. With `LAB_TRITON=1` in the
-environment the same kernels are Triton's.
+By itself this file runs on the simulator in `labs/labkit/triton_simulator.py`, in NumPy. With
+`LAB_TRITON=1` in the environment the same kernels are Triton's.
 """
 
-import importlib.util
 import os
-from pathlib import Path
 
 if os.environ.get("LAB_TRITON"):
     import triton
@@ -28,12 +26,7 @@ if os.environ.get("LAB_TRITON"):
 
     jit = triton.jit
 else:
-    _spec = importlib.util.spec_from_file_location(
-        "triton_simulator", Path(__file__).with_name("simulator.py")
-    )
-    simulator = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(simulator)
-    tl, jit = simulator.tl, simulator.jit
+    from labkit.triton_simulator import jit, tl
 
 
 @jit

@@ -1,9 +1,11 @@
-r"""A kernel language in two hundred lines: enough of Triton to write this lab's kernels in NumPy.
+r"""A kernel language in two hundred lines: enough of Triton to write the labs' kernels in NumPy.
 
-Same names, same meaning, for the part that the lab uses; a kernel that runs here runs unchanged in
+Same names, same meaning, for the part that the labs use; a kernel that runs here runs unchanged in
 Triton. It is stricter where Triton would be silent: an address outside of an array is an error and
 not a crash, a masked load without `other` gives `NaN`, and two stores into one place by different
 programs are an error, since on a device either may win.
+
+Like a device it never warns: what is divided by zero is infinite or `NaN`, and goes on as such.
 
 Programs run one after the other. What they would do at the same time, and how fast, cannot be
 learned here.
@@ -55,6 +57,8 @@ class Running:
     def __init__(self) -> None:
         self.program: tuple[int, ...] = ()
         self.loaded: Counter[str] = Counter()
+        self.stored: Counter[str] = Counter()
+        self.multiplied = 0
         self.written: dict[tuple[str, int], tuple[int, ...]] = {}
 
 
@@ -70,12 +74,15 @@ def _now() -> Running:
 class Kernel:
     r"""A function of the kernel language. `kernel[grid](…)` launches it; kernels call it plainly.
 
-    `kernel.loaded` says, after a launch, how many elements of each array were read.
+    `kernel.loaded` and `kernel.stored` say, after a launch, how many elements of each array were
+    read and written, and `kernel.multiplied` how many products of two numbers `tl.dot` has formed.
     """
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.fn = fn
         self.loaded: Counter[str] = Counter()
+        self.stored: Counter[str] = Counter()
+        self.multiplied = 0
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         _now()
@@ -93,12 +100,14 @@ class Kernel:
             running = Running()
             _running.append(running)
             try:
-                for program in np.ndindex(*grid):
-                    running.program = program
-                    self.fn(**given)
+                with np.errstate(all="ignore"):
+                    for program in np.ndindex(*grid):
+                        running.program = program
+                        self.fn(**given)
             finally:
                 _running.pop()
-            self.loaded = running.loaded
+            self.loaded, self.stored = running.loaded, running.stored
+            self.multiplied = running.multiplied
 
         return launch
 
@@ -107,13 +116,16 @@ jit = Kernel
 
 
 class tl:
-    r"""The names that a kernel uses: Triton's `triton.language`, as far as this lab needs it."""
+    r"""The names that a kernel uses: Triton's `triton.language`, as far as the labs need it."""
 
     constexpr = object
+    float16 = np.float16
     float32 = np.float32
     where = staticmethod(np.where)
     exp = staticmethod(np.exp)
+    exp2 = staticmethod(np.exp2)
     maximum = staticmethod(np.maximum)
+    minimum = staticmethod(np.minimum)
 
     @staticmethod
     def program_id(axis: int) -> int:
@@ -148,6 +160,7 @@ class tl:
             if owner != running.program:
                 raise KernelError(f"{pointer.name}[{place}] is written by two programs")
         pointer.memory[places[wanted]] = np.broadcast_to(value, places.shape)[wanted]
+        running.stored[pointer.name] += int(wanted.sum())
 
     @staticmethod
     def zeros(shape: Any, dtype: Any) -> np.ndarray:
@@ -168,3 +181,34 @@ class tl:
     def max(tile: np.ndarray, axis: int) -> np.ndarray:
         r"""The largest along an axis."""
         return tile.max(axis=axis)
+
+    @staticmethod
+    def cast(tile: Any, dtype: Any) -> Any:
+        r"""The same numbers in another type, rounded where it has fewer bits."""
+        return np.asarray(tile).astype(dtype)
+
+    @staticmethod
+    def cdiv(number: Any, by: Any) -> Any:
+        r"""The quotient of whole numbers, rounded up."""
+        return -(-number // by)
+
+    @staticmethod
+    def trans(tile: np.ndarray) -> np.ndarray:
+        r"""Rows and columns exchanged."""
+        return tile.T
+
+    @staticmethod
+    def dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        r"""The product of two matrices, in float32 whatever they are.
+
+        Both must be of one type, and what is summed over at least 16 numbers long, since a matrix
+        unit takes no less. Zeros may fill it up; `NaN` times zero is `NaN`, here as there.
+        """
+        if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
+            raise KernelError(f"dot of {left.shape} and {right.shape}: no matrices that fit")
+        if left.dtype != right.dtype:
+            raise KernelError(f"dot of {left.dtype} and {right.dtype}: one type was expected")
+        if left.shape[1] < 16:
+            raise KernelError(f"dot sums over {left.shape[1]} numbers: 16 is the least")
+        _now().multiplied += left.shape[0] * left.shape[1] * right.shape[1]
+        return left.astype(np.float32) @ right.astype(np.float32)
