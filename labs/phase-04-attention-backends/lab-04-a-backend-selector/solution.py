@@ -104,7 +104,7 @@ CARDS: dict[str, Card | None] = {
         head_multiple=8,
         head_max=256,
         capabilities=((8, 0), (99, 9)),
-        sinks=((9, 0), (99, 9)),
+        sinks=((9, 0), (10, 9)),
         attn_types=EVERY_ATTENTION,
     ),
     "FLASHINFER": Card(

@@ -273,6 +273,7 @@ def test_a_name_that_nobody_has_is_refused(impl):
         ({"capability": A100, "kv_cache_dtype": "fp8"}, "FLASHINFER"),
         ({"capability": H100, "kv_cache_dtype": "fp8"}, "FLASH_ATTN"),
         ({"capability": A100, "has_sinks": True}, "TRITON_ATTN"),
+        ({"capability": DESKTOP, "has_sinks": True}, "TRITON_ATTN"),
         ({"capability": B200, "head_size": 80}, "FLASH_ATTN"),
         ({"capability": H100, "head_size": 24, "dtype": "float32"}, "FLEX_ATTENTION"),
         ({"capability": H100, "kv_cache_dtype": "turboquant_4bit_nc"}, "TURBOQUANT"),
