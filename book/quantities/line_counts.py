@@ -99,6 +99,39 @@ PAIRS_03: dict[str, tuple[tuple[str, ...], str]] = {
     ),
 }
 
+_GRAPHS = "mini_vllm.compilation"
+
+#: And for phase 05.
+PAIRS_05: dict[str, tuple[tuple[str, ...], str]] = {
+    "sizes": (
+        tuple(
+            f"{_GRAPHS}.capture_sizes.{name}"
+            for name in ("default_capture_sizes", "CaptureSizes.of")
+        ),
+        "vllm/config/vllm.py#VllmConfig._set_cudagraph_sizes",
+    ),
+    "resolve": (
+        (f"{_GRAPHS}.resolution.resolve_cudagraph_mode",),
+        "vllm/config/compilation.py#CompilationConfig.resolve_cudagraph_mode_and_sizes",
+    ),
+    "dispatcher": (
+        (f"{_GRAPHS}.dispatcher.CudagraphDispatcher",),
+        "vllm/v1/cudagraph_dispatcher.py#CudagraphDispatcher",
+    ),
+    "wrapper": (
+        (f"{_GRAPHS}.graph_wrapper.CUDAGraphWrapper",),
+        "vllm/compilation/cuda_graph.py#CUDAGraphWrapper",
+    ),
+    "capture": (
+        ("mini_vllm.worker.graph_runner.GraphRunner.capture_model",),
+        "vllm/v1/worker/gpu_model_runner.py#GPUModelRunner.capture_model",
+    ),
+    "pieces": (
+        (f"{_GRAPHS}.piecewise.PiecewiseModel",),
+        "vllm/compilation/backends.py#split_graph",
+    ),
+}
+
 _LLAMA = "vllm/model_executor/models/llama.py"
 _SAMPLER = "vllm/v1/sample"
 
