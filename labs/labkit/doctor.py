@@ -2,7 +2,8 @@ r"""Which labs run on this machine, what is skipped, and why?
 
 The tags say what a lab can make use of. `CPU-OK` runs anywhere; where torch is installed its tests
 run a second time on the real model. `GPU-OPT` runs anywhere on the capture of a real run that it
-ships, and makes a run of its own on a GPU. `GPU-REQ` has nothing to grade without one.
+ships, and makes a run of its own on a GPU. `GPU-REQ` is for a GPU: where only some of its tests are
+marked so, the tasks are graded on a stand-in, and otherwise it has nothing to grade without one.
 """
 
 from __future__ import annotations
@@ -54,12 +55,17 @@ def prospects(catalogue: Catalogue) -> list[tuple[Lab, bool, str]]:
 def _prospect(lab: Lab) -> tuple[bool, str]:
     if lab.tag != "CPU-OK" and (reason := machine.why_no_gpu()):
         if lab.tag == "GPU-REQ":
+            if not lab.is_process and "mark.gpu" in _tests(lab):
+                return True, f"its tasks run without a GPU; what it is for skips: {reason}"
             return False, f"skips: {reason}"
         return True, f"runs on its capture; its own GPU run skips: {reason}"
     if lab.is_process:
         judges = ", ".join(dict.fromkeys(step.judge for step in lab.steps))
         return True, f"a process lab, graded by {judges}"
-    tests = (lab.folder / "test_lab.py").read_text(encoding="utf-8")
-    if "mark.model" in tests and (reason := machine.why_no_engine()):
+    if "mark.model" in _tests(lab) and (reason := machine.why_no_engine()):
         return True, f"runs without a model; its tests on the real one skip: {reason}"
     return True, "all of it runs"
+
+
+def _tests(lab: Lab) -> str:
+    return (lab.folder / "test_lab.py").read_text(encoding="utf-8")

@@ -255,6 +255,7 @@ def test_next_list_and_doctor(labs, monkeypatch):
         ("GPU-OPT", "", "no GPU", None, True, "its own GPU run skips: no GPU"),
         ("GPU-OPT", "", None, None, True, "all of it runs"),
         ("GPU-REQ", "", "no GPU", None, False, "skips: no GPU"),
+        ("GPU-REQ", "gpu", "no GPU", None, True, "what it is for skips: no GPU"),
         ("GPU-REQ", "", None, None, True, "all of it runs"),
     ],
 )

@@ -2,6 +2,7 @@ r"""The labs of this repository: what can be said of every one."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -56,6 +57,7 @@ def test_labs_are_graded_where_torch_cannot_be_imported():
         ("phase-05/lab-02", "steps.txt"),
         ("phase-05/lab-03", "sizes.txt"),
         ("phase-05/lab-04", "dispatch.txt"),
+        ("phase-05/lab-05", "stand_in.txt"),
         ("phase-04/lab-02", "tiles.txt"),
         ("phase-04/lab-03", "splits.txt"),
         ("phase-04/lab-04", "choices.txt"),
@@ -104,3 +106,40 @@ def test_labs_are_numbered_in_their_order():
         assert numbers == list(range(1, len(numbers) + 1)), phase
     for lab in CATALOGUE.labs:
         assert all(earlier < lab.name for earlier in lab.after)
+
+
+def on_device(*arguments: str) -> subprocess.CompletedProcess[str]:
+    folder = CATALOGUE.find("phase-05/lab-05").folder
+    command = [sys.executable, "on_device.py", "solution.py", *arguments]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_measurement_takes_its_whole_way_without_a_device():
+    """A busy machine makes it refuse; what it must not do is fail, or leave out where it ran."""
+    pytest.importorskip("torch")
+    run = on_device("cpu")
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    assert {"device", "torch", "commit", "command"} <= told["where"].keys()
+    [found] = told["results"]
+    assert found["against"] == "again"
+    if "refused" in found:
+        assert re.search("spread|drift", found["refused"]), found["refused"]
+    else:
+        assert found["low"] <= found["speedup"] <= found["high"]
+
+
+def test_without_a_device_nothing_is_measured():
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device: the test marked gpu measures it")
+    run = on_device("cuda")
+    assert run.returncode != 0
+    assert run.stdout == ""
+    assert "NOTHING was measured" in run.stderr
