@@ -18,6 +18,7 @@ imagine a reader getting it wrong, and counts how many of these the tests catch.
 | `failure` | what a learner has to read of a failure |
 | `bench` | one lab's tests run many times in one process, each time on other code |
 | `verify` | the proof that starter, hints, tests and solution fit together |
+| `triton_simulator` | enough of Triton, in NumPy, to run a kernel and to count what it reads |
 | `mutation` | broken solutions: how they are made, run, counted and committed |
 | `cli` | the learner's command, `labs` |
 | `maintain` | the maintainer's command, `python -m labkit` |

@@ -62,6 +62,7 @@ def test_labs_are_graded_where_torch_cannot_be_imported():
         ("phase-04/lab-03", "splits.txt"),
         ("phase-04/lab-04", "choices.txt"),
         ("phase-04/lab-05", "traffic.txt"),
+        ("phase-04/lab-06", "compared.txt"),
     ],
 )
 def test_a_picture_in_a_readme_is_what_the_solution_prints(lab, picture):
