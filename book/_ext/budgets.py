@@ -153,7 +153,8 @@ def count(app: Sphinx, doctree: nodes.document) -> None:
     entries = app.env.get_domain("question").data["entries"].values()
     load.entry_minutes = sum(e["minutes"] for e in entries if e["docname"] == document)
     if lab := _labs(app).get(document):
-        app.env.note_dependency(str(lab.solution))
+        # A file that is not there would have the page read again at every build.
+        app.env.note_dependency(str(lab.folder / "lab.toml" if lab.is_process else lab.solution))
         load.lab_lines = lines_to_write(lab.solution)
         # The work of a process lab lies outside of its page, and its steps say how long they take.
         load.entry_minutes += sum(step.minutes for step in lab.steps)
