@@ -222,9 +222,11 @@ def upstream_key(target: str) -> tuple[str, str]:
 
 def spelled(where: str, name: str) -> list[str]:
     """The forms of an upstream name: the file, the symbol, its parts, the module's name for it."""
-    if "/" not in where and "." not in where:
+    if name and "/" not in where and "." not in where:
         return [name]
-    forms = [where, where.rpartition("/")[2]]
+    last = where.rpartition("/")[2]
+    # A folder goes by its path alone: the end of it, `core` or `tests`, is a word like any other.
+    forms = [where] if last.isidentifier() and last.islower() else [where, last]
     if name and not re.search(r"\s", name):
         module = re.sub(r"\.py$", "", where)
         parts = name.split(".")
