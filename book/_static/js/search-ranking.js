@@ -63,10 +63,11 @@ BookSearch.ranking = (() => {
   }
 
   function upstreamKeys({ where, name }) {
-    if (!/[/.]/.test(where)) return [nameKey(name)];
+    if (name && !/[/.]/.test(where)) return [nameKey(name)];
     const path = nameKey(where);
     const symbol = nameKey(name);
-    if (!symbol) return [path, path.split(".").at(-1)];
+    // A folder goes by its path alone: the end of it, `core` or `tests`, is a word like any other.
+    if (!symbol) return /(^|\/)[a-z_]\w*$/.test(where) ? [path] : [path, path.split(".").at(-1)];
     const parts = symbol.split(".");
     const within = parts.map((_, i) => parts.slice(0, i + 1).join("."));
     return [...within, ...parts.map((_, i) => parts.slice(i).join(".")), `${path}.${symbol}`, path];
