@@ -66,8 +66,8 @@ def test_every_upstream_name_finds_a_page_that_has_it(search):
     wrong = {
         form: found
         for (form, right), found in zip(wanted.items(), answers, strict=True)
-        # Of what is ours as well, `Attention`, or a word, `logger.py`, some pages speak more.
-        if not right & set(found[: 5 if form in ours or form.islower() else 3])
+        # Of what is ours as well, `Attention`, or a file that many name, some pages speak more.
+        if not right & set(found[: 5 if form in ours or form.endswith(".py") else 3])
     }
     assert not wrong
 
