@@ -9,15 +9,21 @@ by the clock on the wall, later. Both are interval timers whose signal handler r
 thread, so they end any loop that runs Python bytecode. What is raised is a `BaseException`: a
 learner's `except Exception` around the loop must not swallow it, and hypothesis must not try to
 shrink it. Where there are no POSIX signals a timer thread interrupts the main one instead.
+
+An exception that comes from outside may strike at an instruction that belongs to no line, such as
+the jump back to the head of a loop; its traceback then says `None` where a line number is due, and
+whoever prints it fails over that. Such an entry is given the line that the jump goes to.
 """
 
 from __future__ import annotations
 
 import _thread
+import dis
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import CodeType, TracebackType
 
 
 class TimeLimitExceeded(BaseException):
@@ -28,12 +34,16 @@ class TimeLimitExceeded(BaseException):
 PATIENCE = 10
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> AbstractContextManager[None]:
     r"""Raise {py:class}`TimeLimitExceeded` in the block once it has computed for `seconds`.
 
     Works in the main thread only; elsewhere the block runs unguarded. Guards do not nest.
     """
+    return _WithLines(_guarded(seconds))
+
+
+@contextmanager
+def _guarded(seconds: float) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -42,6 +52,55 @@ def time_limit(seconds: float) -> Iterator[None]:
     guard = _by_signal if hasattr(signal, "setitimer") else _by_thread
     with guard(seconds, message):
         yield
+
+
+class _WithLines(AbstractContextManager[None]):
+    """Enters and leaves a guard, and gives lines to what comes out of it.
+
+    A class, because what a generator does to the traceback, `contextmanager` takes back.
+    """
+
+    def __init__(self, guard: AbstractContextManager[None]) -> None:
+        self.guard = guard
+
+    def __enter__(self) -> None:
+        self.guard.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.guard.__exit__(kind, error, trace)
+        _give_lines(error)
+
+
+def _give_lines(error: BaseException | None) -> None:
+    """Put a line number wherever the traceback has none; also in what was raised before."""
+    while error is not None:
+        entries, trace = [], error.__traceback__
+        while trace is not None:
+            entries.append(trace)
+            trace = trace.tb_next
+        if any(entry.tb_lineno is None for entry in entries):
+            for entry in reversed(entries):
+                frame, place = entry.tb_frame, entry.tb_lasti
+                line = entry.tb_lineno
+                if line is None:
+                    line = _line_of(frame.f_code, place)
+                trace = TracebackType(trace, frame, place, line)
+            error.__traceback__ = trace
+        error = error.__cause__ or error.__context__
+
+
+def _line_of(code: CodeType, place: int) -> int:
+    """The line that a jump goes to; of what is no jump, the function's own."""
+    instructions = {each.offset: each for each in dis.get_instructions(code)}
+    here = instructions.get(place)
+    target = instructions.get(here.argval) if here and here.opcode in dis.hasjrel else None
+    line = target.positions.lineno if target and target.positions else None
+    return line or code.co_firstlineno
 
 
 _ceilings: list[float] = []

@@ -3,9 +3,11 @@ r"""The guard: it ends what never ends, and leaves everything else alone."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import threading
 import time
+import traceback
 
 import pytest
 from labkit import guard
@@ -40,6 +42,33 @@ def test_a_loop_is_ended_where_interrupts_are_ignored(by):
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def search(haystack):
+    found = 0
+    for straw in haystack:
+        if straw:
+            found += 1
+
+
+def search_and_stumble(haystack):
+    try:
+        search(haystack)
+    finally:
+        raise KeyError("the farm")
+
+
+@pytest.mark.parametrize("looking", [search, search_and_stumble])
+def test_who_is_stopped_at_a_jump_without_a_line_is_at_the_head_of_the_loop(looking):
+    r"""The jump back from a condition that fails belongs to no line: `tb_lineno` is `None`."""
+    with pytest.raises((TimeLimitExceeded, KeyError)) as raised, time_limit(0.1):
+        looking(itertools.repeat(0))
+    stopped = raised.value if looking is search else raised.value.__context__
+    assert isinstance(stopped, TimeLimitExceeded)
+    lines = {frame.name: frame.lineno for frame in traceback.extract_tb(stopped.__traceback__)}
+    first = search.__code__.co_firstlineno
+    assert lines["search"] == first + 2
+    assert "for straw in haystack" in str(raised.getrepr(style="short"))
 
 
 def test_waiting_for_nothing_is_ended_by_the_wall_clock(monkeypatch):

@@ -108,6 +108,23 @@ def test_a_mutant_that_never_ends_is_dead(toy):
     assert verdict.outcome == "failed"
 
 
+def test_a_mutant_that_is_stopped_at_a_jump_without_a_line_is_dead(toy):
+    r"""Between a condition that fails and the next turn stands a jump that belongs to no line."""
+    endless = compile(
+        "import itertools\n"
+        "def total(numbers, limit):\n"
+        "    for number in itertools.repeat(limit + 1):\n"
+        "        if number <= limit:\n"
+        "            limit -= 1\n",
+        "<mutant>",
+        "exec",
+    )
+    hang = Implementation("hang", endless)
+    [verdict] = on_bench(toy.lab, lambda bench: bench.run(hang, ["test_total[0-0]"]), seconds=0.2)
+    assert verdict.outcome == "failed"
+    assert verdict.error[0] == "TimeLimitExceeded"
+
+
 #: Empties what it is given.
 WRONG_AND_GREEDY = Implementation(
     "greedy",
