@@ -10,7 +10,7 @@ from labkit import maintain
 from labkit.bench import on_bench
 from labkit.catalogue import LabError
 from labkit.implementation import Implementation
-from labkit.mutation import operators, plausible, record, trial
+from labkit.mutation import fingerprint, operators, plausible, record, trial
 
 
 def of(body: str) -> set[str]:
@@ -231,12 +231,66 @@ def test_the_record_goes_stale_with_what_it_was_made_from(toy):
     assert maintain.main(["mutants", "--changed"], root=toy.root) == 1
 
 
+LABKIT = {
+    "__init__.py": 'r"""The machinery."""\n',
+    "engines.py": "BUDGET = 64\n",
+    "workloads.py": "from labkit import engines\n\nSEATS = engines.BUDGET // 8\n",
+    "simulator.py": 'r"""Kernels."""\n\n\ndef load(place):\n    r"""Read."""\n    return place\n',
+    "state.py": "KEPT = True\n",
+}
+
+
+@pytest.fixture
+def own_labkit(tmp_path, monkeypatch):
+    r"""The folder of a package called `labkit`, which nobody imports but fingerprints look at."""
+    folder = tmp_path / "elsewhere" / "labkit"
+    folder.mkdir(parents=True)
+    for name, text in LABKIT.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(fingerprint, "LABKIT", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "module"),
+    [
+        ("test_lab.py", "from labkit.engines import BUDGET", "engines.py"),
+        ("test_lab.py", "from labkit import engines", "engines.py"),
+        ("test_lab.py", "from labkit.workloads import SEATS", "engines.py"),
+        ("test_lab.py", "import labkit.simulator", "simulator.py"),
+        ("solution.py", "if True:\n    from labkit.simulator import load", "simulator.py"),
+        ("test_lab.py", "from labkit.engines import BUDGET", "__init__.py"),
+    ],
+)
+def test_the_record_goes_stale_with_what_the_lab_imports_from_here(
+    toy, own_labkit, file, line, module
+):
+    toy.edit(file, "import pytest" if file == "test_lab.py" else "import math", line)
+    before = fingerprint.of(toy.lab)
+    path = own_labkit / module
+    path.write_text(path.read_text(encoding="utf-8") + "CHANGED = 1\n", encoding="utf-8")
+    after = fingerprint.of(toy.lab)
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert changed == {f"labkit/{module}"}
+
+
+def test_the_record_stays_fresh_whatever_else_changes_here(toy, own_labkit):
+    toy.edit("test_lab.py", "import pytest", "import pytest\nfrom labkit import simulator")
+    before = fingerprint.of(toy.lab)
+    (own_labkit / "state.py").write_text("KEPT = False\n", encoding="utf-8")
+    told = LABKIT["simulator.py"].replace("Kernels.", "A kernel\nlanguage.")
+    told = told.replace("Read.", "What stands at a place.")
+    (own_labkit / "simulator.py").write_text(told, encoding="utf-8")
+    assert fingerprint.of(toy.lab) == before
+    assert "labkit/simulator.py" in before
+
+
 def test_a_fresh_record_that_does_not_hold_is_found(toy, capsys):
     maintain.main(["mutants", "--write"], root=toy.root)
     toy.edit("test_lab.py", "(0, 0), (2, 3), (3, 6)", "(9, 6)")
     path = toy.folder / "mutants" / record.NAME
     data = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(data | {"hashes": record.hashes(toy.lab)}), encoding="utf-8")
+    path.write_text(json.dumps(data | {"hashes": fingerprint.of(toy.lab)}), encoding="utf-8")
     capsys.readouterr()
     assert maintain.main(["mutants", "--changed", "--sample", "99"], root=toy.root) == 1
     assert "recorded as killed, but survives: ignores-the-limit" in capsys.readouterr().out

@@ -1,8 +1,9 @@
 r"""How does one know that a mutant run is still true?
 
-The outcome is committed as `mutants/result.json` with a hash of every file that it depends on: the
-solution, the tests, the hand-written mistakes, the proofs, and the operators themselves. A record
-whose hashes differ is stale and is computed again.
+The outcome is committed as `mutants/result.json` with a hash of everything that it depends on
+({py:mod}`labkit.mutation.fingerprint`): the solution, the tests, the hand-written mistakes, the
+proofs, the operators themselves, and what the tests import from this package. A record whose
+hashes differ is stale and is computed again.
 
 A record that is fresh is not believed either. Each commit re-runs a sample of its mutants, drawn by
 the commit's own id, so that over time all of them are tried again on other machines.
@@ -10,7 +11,6 @@ the commit's own id, so that over time all of them are tried again on other mach
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import subprocess
@@ -18,18 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from labkit.catalogue import Lab
-from labkit.mutation import operators
+from labkit.mutation import fingerprint
 from labkit.mutation.trial import EXCUSED, KILL_RATE, Outcome
 
 NAME = "result.json"
-
-
-def hashes(lab: Lab) -> dict[str, str]:
-    r"""SHA-256 of what a lab's outcome depends on, by name."""
-    files = [path for path in lab.folder.glob("*.py") if path != lab.starter]
-    files += lab.folder.glob("mutants/*.toml")
-    digests = {path.relative_to(lab.folder).as_posix(): _digest(path) for path in sorted(files)}
-    return digests | {"labkit operators": _digest(Path(operators.__file__))}
 
 
 def read(lab: Lab) -> dict[str, Any] | None:
@@ -41,7 +33,7 @@ def read(lab: Lab) -> dict[str, Any] | None:
 def is_fresh(lab: Lab) -> bool:
     r"""Whether the committed record was computed from the files as they are."""
     recorded = read(lab)
-    return recorded is not None and recorded["hashes"] == hashes(lab)
+    return recorded is not None and recorded["hashes"] == fingerprint.of(lab)
 
 
 def write(lab: Lab, outcome: Outcome) -> None:
@@ -49,7 +41,7 @@ def write(lab: Lab, outcome: Outcome) -> None:
     killed = sum(killer is not None for killer in outcome.generic.values())
     data = {
         "command": "python -m labkit mutants --write",
-        "hashes": hashes(lab),
+        "hashes": fingerprint.of(lab),
         "generic": {
             "made": len(outcome.generic),
             "killed": killed,
@@ -98,7 +90,3 @@ def _commit(root: Path) -> str:
     except FileNotFoundError:
         return "no git"
     return run.stdout.strip() or "no commit"
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
