@@ -256,59 +256,10 @@ def test_an_excerpt_may_be_open_ended_or_one_line(
 
 
 LEDGER = {
-    "book/phase-01-a/one": f"# One\n\n{{up}}`{CORE}#Core.step` {{up}}`env:VLLM_LEVEL`\n",
-    "book/phase-02-b/two": f"# Two\n\n{{up}}`{CORE}#Core.step` {{up}}`{CORE}#Core.get`\n",
-    "ledger": "# All\n\n```{anchor-ledger}\n```\n",
-    "phase": "# Phase\n\n```{anchor-ledger}\n:phase: 1\n```\n",
-    "page": "# Page\n\n```{anchor-ledger}\n:page: book/phase-02-b/two\n```\n",
+    "index": "# All\n\n```{anchor-ledger}\n```\n",
+    "book/one": f"# One\n\n{{up}}`{CORE}#Core.step` {{up}}`env:VLLM_LEVEL`\n",
+    "extra": PAGE,
 }
-
-
-def ledger_of(app, page: str) -> list[tuple[str, ...]]:
-    """The rows of a ledger as text."""
-    table = re.search(r'<table class="up-ledger.*?</table>', html(app, page), re.DOTALL)
-    assert table is not None
-    rows = re.findall(r"<tr.*?</tr>", table[0], re.DOTALL)
-    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL) for row in rows[1:]]
-    return [tuple(re.sub(r"<[^>]+>", "", cell).strip() for cell in row) for row in cells]
-
-
-@pytest.mark.parametrize("parallel", [0, 2])
-def test_the_ledger_lists_anchors_by_file_with_their_pages(
-    build, tree: Tree, parallel: int
-) -> None:
-    app = build(LEDGER, parallel=parallel)
-    assert warnings_of(app) == ""
-    first, last, get = numbers(tree, "@staticmethod", "return value", "def get(self, key):")
-    assert ledger_of(app, "ledger") == [
-        (CORE,),
-        ("Core.get", f"{get}–{get + 1}", "Two"),
-        ("Core.step", f"{first}–{last}", "One, Two"),
-        ("vllm/envs.py",),
-        ("VLLM_LEVEL", "5", "One"),
-    ]
-    assert [row[0] for row in ledger_of(app, "phase")] == [
-        CORE,
-        "Core.step",
-        "vllm/envs.py",
-        "VLLM_LEVEL",
-    ]
-    assert [row[0] for row in ledger_of(app, "page")] == [CORE, "Core.get", "Core.step"]
-    # A ledger links to ranges that it alone names, and they are on the page.
-    for page in ("ledger", "phase", "page"):
-        prefix = "../" * page.count("/")
-        links = re.findall(rf'href="{prefix}upstream/{CORE}\.html#([^"]+)"', html(app, page))
-        assert links
-        assert all(f'id="{fragment}"' in local(app) for fragment in links)
-    assert 'href="upstream/index.html"' in html(app, "ledger")
-
-
-def test_the_ledger_follows_when_another_page_changes(build) -> None:
-    build(LEDGER)
-    # Only this file is touched: the pages with the ledgers are as old as their output.
-    app = build({"book/phase-01-a/one": f"# One\n\n{{up}}`{CORE}#Core.get`\n"})
-    assert [row[0] for row in ledger_of(app, "phase")] == [CORE, "Core.get"]
-    assert "VLLM_LEVEL" not in html(app, "ledger")
 
 
 def test_the_tree_appearing_rebuilds_every_page(build) -> None:
@@ -318,7 +269,7 @@ def test_the_tree_appearing_rebuilds_every_page(build) -> None:
 
 
 def test_two_builds_are_equal_to_the_byte(tmp_path: Path, build) -> None:
-    pages = {**LEDGER, "extra": PAGE}
+    pages = LEDGER
     first = build(pages)
     before = {name: html(first, name) for name in pages}
     shutil.rmtree(first.outdir)
@@ -330,7 +281,7 @@ def test_two_builds_are_equal_to_the_byte(tmp_path: Path, build) -> None:
 def test_the_scanner_and_sphinx_agree_on_what_is_used(build, pin: Pin) -> None:
     from upstream_anchors.scanner import scan_book
 
-    app = build({**LEDGER, "extra": PAGE})
+    app = build(LEDGER)
     used = {target for targets in app.env.domaindata["up"]["uses"].values() for target in targets}
     scanned = {use.target for use in scan_book(Path(app.srcdir), pin)[0]}
     # {py:…} names are resolved after reading, and are nobody's business but the lock's.

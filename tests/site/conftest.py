@@ -121,6 +121,7 @@ def page_types() -> list[str]:
         "reference/engine.html",
         "reference/invariants.html",
         "reference/anchors.html",
+        "reference/anchors-core.html",
         "reference/drift.html",
         "reference/codebase-map.html",
         "reference/believed.html",

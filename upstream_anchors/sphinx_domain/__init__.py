@@ -6,7 +6,8 @@ r"""Sphinx extension: upstream's lines on the book's pages.
 | directive `up-code` | an excerpt with upstream's own line numbers |
 | directives `map-picture`, `map-table` | a part of the tree: who imports and calls whom |
 | directives `most-imported`, `map-tally` | the same of the whole package, in numbers |
-| directive `anchor-ledger` | a table of the anchors that a page, a phase or the book uses |
+| directive `anchor-ledger` | a table of the anchors of a page, a phase, some folders, or the book |
+| directive `anchor-rooms` | the ledgers that divide the tree among themselves, with their counts |
 | roles `py:class` and kin, of a vLLM name | a link to its definition, in prose and in annotations |
 
 Whatever does not resolve is a warning of type `upstream.missing`, and so is a raw
@@ -26,7 +27,7 @@ from sphinx.application import Sphinx
 from upstream_anchors.sphinx_domain.codebase import connect_codebase
 from upstream_anchors.sphinx_domain.domain import UpstreamDomain, connect_python_names
 from upstream_anchors.sphinx_domain.excerpt import Excerpt
-from upstream_anchors.sphinx_domain.ledger import AnchorLedger, connect_ledger
+from upstream_anchors.sphinx_domain.ledger import AnchorLedger, AnchorRooms, connect_ledger
 from upstream_anchors.sphinx_domain.local_files import connect_local_files
 from upstream_anchors.sphinx_domain.local_pages import connect_local_pages
 from upstream_anchors.sphinx_domain.mentions import connect_mentions
@@ -43,6 +44,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("up", UpstreamRole())
     app.add_directive("up-code", Excerpt)
     app.add_directive("anchor-ledger", AnchorLedger)
+    app.add_directive("anchor-rooms", AnchorRooms)
     connect_python_names(app)
     connect_ledger(app)
     connect_codebase(app)
@@ -53,7 +55,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     connect_raw_lines(app)
     return {
         "version": "1",
-        "env_version": 2,
+        "env_version": 3,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

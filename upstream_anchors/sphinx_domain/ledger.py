@@ -1,153 +1,210 @@
 r"""The ledger: which anchors does this page, this phase, this book rest on?
 
 It is a table made from what the other pages used, so it can be filled in only when all of them have
-been read, and has to be written again when any of them changes its anchors.
+been read, and has to be written again when any of them changes what it shows.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
-from upstream_anchors.errors import AnchorError
 from upstream_anchors.place import Place
-from upstream_anchors.sphinx_domain.domain import link_to, upstream_domain
+from upstream_anchors.sphinx_domain.domain import link_to
 from upstream_anchors.sphinx_domain.local_files import INDEX, local_files
 from upstream_anchors.sphinx_domain.naming import shown_name
-from upstream_anchors.sphinx_domain.source import source_of
+from upstream_anchors.sphinx_domain.scope import (
+    Scope,
+    holders,
+    left_over,
+    places_of,
+    scopes_of,
+)
+
+logger = logging.getLogger(__name__)
 
 
 class LedgerNode(nodes.General, nodes.Element):
     r"""Stands where the table will be."""
 
 
-class AnchorLedger(SphinxDirective):
-    r"""`{anchor-ledger}` with `:phase: 1`, with `:page: docname`, or of the whole book.
+class RoomsNode(nodes.General, nodes.Element):
+    r"""Stands where the table of ledgers will be."""
 
-    `:page:` without a name means the page it stands on. The anchors are grouped by file; each has
-    its symbol, its lines and the pages that use it.
+
+class AnchorLedger(SphinxDirective):
+    r"""`{anchor-ledger}` with `:phase: 1`, `:page: docname` or `:under: vllm/v1 csrc`, or of all.
+
+    `:page:` without a name means the page it stands on. `:under:` names folders and files of the
+    tree, `.` for its root; of several ledgers, the one with the nearest folder has an anchor. The
+    anchors are grouped by file; each has its symbol, its lines and the pages that use it.
     """
 
     option_spec: ClassVar[dict[str, Any]] = {
         "phase": directives.nonnegative_int,
         "page": directives.unchanged,
+        "under": directives.unchanged_required,
     }
 
     def run(self) -> list[nodes.Node]:
         r"""A placeholder that knows what it was asked."""
-        node = LedgerNode()
-        node["phase"] = self.options.get("phase")
+        if len(self.options) > 1:
+            raise self.error("one of :phase:, :page:, :under: at a time")
         page = self.options.get("page")
-        node["page"] = self.env.docname if page == "" else page
-        if node["page"] is not None and node["page"] not in self.env.found_docs:
-            raise self.error(f"there is no page {node['page']!r} to list anchors of")
+        page = self.env.docname if page == "" else page
+        if page is not None and page not in self.env.found_docs:
+            raise self.error(f"there is no page {page!r} to list anchors of")
+        under = tuple(self.options.get("under", "").split())
+        node = LedgerNode(scope=Scope(self.options.get("phase"), page, under))
+        self.set_source_info(node)
+        return [node]
+
+
+class AnchorRooms(SphinxDirective):
+    r"""`{anchor-rooms}`: the ledgers that divide the tree, with their folders and counts."""
+
+    def run(self) -> list[nodes.Node]:
+        r"""A placeholder: the counts are known when all pages have been read."""
+        node = RoomsNode()
         self.set_source_info(node)
         return [node]
 
 
 def connect_ledger(app: Sphinx) -> None:
-    r"""Fill the tables in when pages are written, and rewrite them when anchors change."""
+    r"""Fill the tables in when pages are written, and rewrite those that would change."""
     app.add_node(LedgerNode)
+    app.add_node(RoomsNode)
     app.connect("doctree-read", _note_ledger)
     app.connect("env-updated", _outdated)
+    app.connect("env-check-consistency", _check_whole)
     app.connect("doctree-resolved", _fill)
 
 
 def _note_ledger(app: Sphinx, doctree: nodes.document) -> None:
-    app.env.metadata[app.env.docname].pop("anchor_ledger", None)
-    if next(doctree.findall(LedgerNode), None) is not None:
-        app.env.metadata[app.env.docname]["anchor_ledger"] = "yes"
+    metadata = app.env.metadata[app.env.docname]
+    metadata["anchor_ledgers"] = [node["scope"] for node in doctree.findall(LedgerNode)]
+    metadata["anchor_rooms"] = next(doctree.findall(RoomsNode), None) is not None
 
 
 def _outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    # A table shows targets and the titles of the pages that use them, not their order on a page.
+    # A table shows places and the titles of the pages that use them, not their order on a page.
     shown = {
-        page: (env.titles[page].astext(), sorted(targets))
-        for page, targets in upstream_domain(env).uses.items()
+        docname: _shown(env, docname)
+        for docname, data in env.metadata.items()
+        if data.get("anchor_ledgers") or data.get("anchor_rooms")
     }
-    before = getattr(env, "anchor_ledger_shown", None)
+    before = getattr(env, "anchor_ledger_shown", {})
     env.anchor_ledger_shown = shown  # type: ignore[attr-defined]
-    if shown == before:
-        return []
-    return sorted(name for name, data in env.metadata.items() if "anchor_ledger" in data)
+    return sorted(name for name, what in shown.items() if before.get(name) != what)
+
+
+def _shown(env: BuildEnvironment, docname: str) -> list[Any]:
+    if env.metadata[docname].get("anchor_rooms"):
+        return _rooms(env, docname)
+    return [
+        (place, [env.titles[page].astext() for page in pages])
+        for scope in scopes_of(env, docname)
+        for place, pages in places_of(env, scope).items()
+    ]
+
+
+def _check_whole(app: Sphinx, env: BuildEnvironment) -> None:
+    for prefix, pages in holders(env).items():
+        if len(pages) > 1:
+            message = "%r is in the ledgers of %s"
+            names = " and ".join(pages)
+            logger.warning(message, prefix, names, type="upstream", subtype="ledger")
+    for place in left_over(env):
+        message = "%s is below none of the folders that the ledgers have (:under:)"
+        logger.warning(message, place.path, type="upstream", subtype="ledger")
 
 
 def _fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for node in list(doctree.findall(LedgerNode)):
-        pages = _pages(app.env, node["phase"], node["page"])
-        table = _table(app, docname, pages)
-        if node["phase"] is None and node["page"] is None and local_files(app.env):
-            node.parent.insert(node.parent.index(node), _index_of_files(app, docname))
-        node.replace_self(table)
+        if node["scope"] == Scope():
+            _insert_index(app, docname, node)
+        node.replace_self(_table(app, docname, node["scope"]))
+    for room in list(doctree.findall(RoomsNode)):
+        _insert_index(app, docname, room)
+        room.replace_self(_table_of_rooms(app, docname))
 
 
-def _index_of_files(app: Sphinx, docname: str) -> nodes.paragraph:
+def _insert_index(app: Sphinx, docname: str, before: nodes.Element) -> None:
+    if not local_files(app.env):
+        return
     link = nodes.reference("", "their index", internal=True)
     link["refuri"] = app.builder.get_relative_uri(docname, INDEX)
-    return nodes.paragraph(
-        "",
-        "",
-        nodes.Text("The files that they stand in are pages of this site: "),
-        link,
-        nodes.Text("."),
-    )
+    text = nodes.Text("The files that they stand in are pages of this site: ")
+    paragraph = nodes.paragraph("", "", text, link, nodes.Text("."))
+    before.parent.insert(before.parent.index(before), paragraph)
 
 
-def _pages(env: BuildEnvironment, phase: int | None, page: str | None) -> list[str]:
-    uses = upstream_domain(env).uses
-    if page is not None:
-        return [page] if page in uses else []
-    if phase is None:
-        return sorted(uses)
-    folder = re.compile(rf"(?:.*/)?phase-{phase:02d}-[^/]*/")
-    return sorted(name for name in uses if folder.match(name))
-
-
-def _table(app: Sphinx, docname: str, pages: list[str]) -> nodes.Node:
-    users: dict[str, list[str]] = {}
-    for page in pages:
-        for target in upstream_domain(app.env).uses[page]:
-            users.setdefault(target, []).append(page)
-    places = []
-    for target in users:
-        try:
-            places.append(source_of(app.env).resolve(target))
-        except AnchorError:
-            continue  # reported where it is used
-    places.sort(key=lambda place: (place.path, place.start or 0, place.end or 0, place.target))
-    if not places:
+def _table(app: Sphinx, docname: str, scope: Scope) -> nodes.Node:
+    users = places_of(app.env, scope)
+    if not users:
         return nodes.paragraph("", "No anchors yet.")
-    return _build(app, docname, places, users if len(pages) > 1 else None)
-
-
-def _build(
-    app: Sphinx, docname: str, places: list[Place], users: dict[str, list[str]] | None
-) -> nodes.table:
     # One heading row a file, one row an anchor below it; the pages only if there are several.
-    heads = ["Anchor", "Lines", *(["Pages"] if users else [])]
-    table = nodes.table(classes=["up-ledger"])
+    several = len(scope.pages(app.env)) > 1
+    table, body = _frame(["Anchor", "Lines", *(["Pages"] if several else [])], "up-ledger")
+    path = None
+    for place, pages in users.items():
+        if place.path != path:
+            path = place.path
+            cell = _cell(nodes.literal("", path))
+            cell["morecols"] = 1 + several
+            body += nodes.row("", cell, classes=["up-file"])
+        body += _row(app, docname, place, pages if several else [])
+    return table
+
+
+def _rooms(env: BuildEnvironment, docname: str) -> list[tuple[str, tuple[str, ...], int, int]]:
+    # Page, its folders, how many files and anchors it has: in the order of the page's own contents.
+    order = env.toctree_includes.get(docname, [])
+    pages = sorted({page for pages in holders(env).values() for page in pages})
+    pages.sort(key=lambda page: order.index(page) if page in order else len(order))
+    found = []
+    for page in pages:
+        for scope in scopes_of(env, page):
+            places = places_of(env, scope)
+            found.append((page, scope.under, len({p.path for p in places}), len(places)))
+    return found
+
+
+def _table_of_rooms(app: Sphinx, docname: str) -> nodes.table:
+    table, body = _frame(["Page", "Below", "Files", "Anchors"], "up-rooms")
+    found = _rooms(app.env, docname)
+    for page, under, files, anchors in found:
+        title = nodes.Text(app.env.titles[page].astext())
+        folders: list[nodes.Node] = []
+        for prefix in under:
+            folders += [nodes.Text(", ")] if folders else []
+            everything = nodes.Text("all that no other page has")
+            folders.append(everything if prefix == "." else nodes.literal("", prefix))
+        row = [[make_refnode(app.builder, docname, page, "", title)], folders]
+        numbers = [[nodes.Text(f"{files:,}")], [nodes.Text(f"{anchors:,}")]]
+        body += nodes.row("", *(_cell(*content) for content in row + numbers))
+    sums = [sum(row[2] for row in found), sum(row[3] for row in found)]
+    last = ["together", "", *(f"{number:,}" for number in sums)]
+    body += nodes.row("", *(_cell(nodes.Text(text)) for text in last))
+    return table
+
+
+def _frame(heads: list[str], name: str) -> tuple[nodes.table, nodes.tbody]:
+    table = nodes.table(classes=[name])
     group = nodes.tgroup(cols=len(heads))
     group += [nodes.colspec(colwidth=1) for _ in heads]
     group += nodes.thead("", nodes.row("", *(_cell(nodes.Text(head)) for head in heads)))
     body = nodes.tbody()
-    path = None
-    for place in places:
-        if place.path != path:
-            path = place.path
-            cell = nodes.entry("", nodes.paragraph("", "", nodes.literal("", path)))
-            cell["morecols"] = len(heads) - 1
-            body += nodes.row("", cell, classes=["up-file"])
-        body += _row(app, docname, place, users[place.target] if users else [])
     group += body
     table += group
-    return table
+    return table, body
 
 
 def _row(app: Sphinx, docname: str, place: Place, pages: list[str]) -> nodes.row:
