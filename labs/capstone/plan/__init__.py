@@ -15,5 +15,6 @@ here draft all three from one another and complain of what a reviewer would ask 
 Reading is all that the checks do: no file that somebody wrote is changed, and git is only asked.
 From the bottom up: `markdown` takes a document apart, `rules` says what is demanded and by which
 line of the pinned tree, `upstream` answers questions about that tree, `ci_areas` reads which CI
-step runs which test; then one module for each document, and one each for the branch and the radius.
+step runs which test, `places` says where a test would stand; then one module for each document,
+and one each for the branch and the radius.
 """

@@ -20,6 +20,7 @@ from capstone.plan.blast import Radius, radius_of, suggestion
 from capstone.plan.ci_areas import covering
 from capstone.plan.markdown import PLACEHOLDER
 from capstone.plan.one_pager import RADIUS, SECTIONS
+from capstone.plan.places import Home, homes
 from capstone.plan.upstream import Upstream
 
 _T = PLACEHOLDER
@@ -68,7 +69,7 @@ def write_frame(
         "Load-bearing lines": _lines(targets),
         "Invariants": _invariants(files, targets, upstream),
         "Change": f"{_T}: {SECTIONS['Change']}",
-        "Regression test": _test(files, upstream),
+        "Regression test": _test(targets, upstream),
         "Blast radius": _radius(targets, upstream, with_graph),
         "Size": f"Estimate: {_T} lines: {_T} code, {_T} tests",
         "Benchmark": f"{_T}: `No performance claim is made.`, or command, metric, runs, baseline",
@@ -104,42 +105,36 @@ def _invariants(files: list[str], targets: Sequence[str], upstream: Upstream) ->
     return "\n".join(lines or [f"- new: {_T} a predicate with `path#Class.attribute`; {_T} how"])
 
 
-def nearest_test(files: Sequence[str], upstream: Upstream) -> str:
-    r"""The test file that speaks of these files: by name, by folder, by what it imports."""
-    best, best_score = "", 0
-    for path in upstream.tree.python_files("tests"):
-        name = path.rsplit("/", 1)[-1]
-        if not name.startswith("test_"):
-            continue
-        score = 0
-        for file in files:
-            stem = file.rsplit("/", 1)[-1].removesuffix(".py")
-            folder = file.split("/")[1:-1]
-            there = path.split("/")[1:-1]
-            shared = sum(part in there for part in folder)
-            score += 6 * (name == f"test_{stem}.py") + 3 * shared - len(there)
-            score += 2 * (name != f"test_{stem}.py" and stem in name)
-        if score > best_score:
-            best, best_score = path, score
-    return best
-
-
-def _test(files: list[str], upstream: Upstream) -> str:
-    path = nearest_test(files, upstream)
+def _test(targets: Sequence[str], upstream: Upstream) -> str:
+    found = homes(targets, upstream) if targets else []
+    path = found[0].path if found else ""
     area = f"{_T} the step, CPU or GPU"
     if path:
-        found = covering(upstream.steps, upstream.tree, path)
-        if found:
-            area = f"{found[0][0].label}, {found[0][0].runs_on}"
-    place = f"`{path}`" if path else f"{_T} a path under tests/"
+        steps = covering(upstream.steps, upstream.tree, path)
+        if steps:
+            area = f"{steps[0][0].label}, {steps[0][0].runs_on}"
     return "\n".join(
         (
-            f"- Place: {place}",
+            f"- Place: {_place(found)}",
             f"- CI: {area}",
             f"- Fails today: {_T} what the test finds on the tree as it is",
             f"- Command: `.venv/bin/python -m pytest -v {path or _T}`",
         )
     )
+
+
+def _place(found: Sequence[Home]) -> str:
+    # A guess is marked as one: somebody has to open the file before the check lets it pass.
+    if not found:
+        return f"{_T} a path under tests/"
+    best, *others = found
+    why = ""
+    if best.why.startswith("through "):
+        why = f", {best.why}"
+    elif best.why:
+        why = f", which takes {best.why} from there"
+    rather = " or ".join(f"`{home.path}`" for home in others)
+    return f"`{best.path}`{why}; {_T} look into it" + (f"; rather {rather}?" if rather else "")
 
 
 def _radius(targets: Sequence[str], upstream: Upstream, with_graph: bool) -> str:

@@ -22,6 +22,7 @@ from upstream_anchors.tree import Tree, need_tree
 
 from capstone.errors import CapstoneError
 from capstone.plan.ci_areas import Step, read_steps
+from capstone.plan.places import Suites
 from capstone.plan.rules import Complaint
 
 _GUIDE = "docs/contributing/README.md"
@@ -49,6 +50,11 @@ class Upstream:
     def steps(self) -> list[Step]:
         r"""The steps of CI."""
         return read_steps(self.tree)
+
+    @cached_property
+    def suites(self) -> Suites:
+        r"""The test files: read in a second, the first time that a place is asked for."""
+        return Suites(self.tree)
 
     @cached_property
     def graph(self) -> CodeGraph:

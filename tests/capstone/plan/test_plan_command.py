@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from capstone import cli
-from capstone.plan.frame import nearest_test, read_issue
+from capstone.plan.frame import read_issue
 from capstone.plan.rules import RULES
 from capstone.plan.upstream import Upstream
 from plan_documents import GOOD, HERE, good
@@ -159,20 +159,3 @@ def test_a_branch_is_asked_for_with_the_description(capsys, tmp_path) -> None:
     status, _, err = run(capsys, "pr", "pr.md", "--branch", "fix", "--repository", str(folder))
     assert status == 2
     assert "not a git repository" in err
-
-
-@pytest.mark.parametrize(
-    ("file", "test"),
-    [
-        ("vllm/v1/core/sched/scheduler.py", "tests/v1/core/test_scheduler.py"),
-        ("vllm/lora/peft_helper.py", "tests/lora/test_peft_helper.py"),
-        ("vllm/v1/engine/output_processor.py", "tests/v1/engine/test_output_processor.py"),
-        (
-            "vllm/tool_parsers/hermes_tool_parser.py",
-            "tests/tool_parsers/test_hermes_tool_parser.py",
-        ),
-        ("vllm/v1/sample/rejection_sampler.py", "tests/v1/sample/test_rejection_sampler.py"),
-    ],
-)
-def test_the_nearest_test_is_suggested(upstream, file, test) -> None:
-    assert nearest_test([file], upstream) == test
