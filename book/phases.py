@@ -11,6 +11,7 @@ on. {py:func}`leads_to` turns the arrows round.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +103,12 @@ def declared_minutes(document: str) -> int | None:
 def others() -> dict[str, int]:
     """Pages that are read through and belong to no phase, with their minutes."""
     return tomllib.loads(REGISTRY.read_text(encoding="utf-8")).get("minutes", {})
+
+
+def is_lesson(document: str) -> bool:
+    """Whether a page beside the phases is a lesson of its module: its file name has a number."""
+    folder, _, name = document.rpartition("/")
+    return folder.startswith("book/") and re.match(r"\d\d-", name) is not None
 
 
 def leads_to(every: list[Phase]) -> dict[str, list[Phase]]:

@@ -1,6 +1,7 @@
 r"""`{lessons}`: the lessons of a module outside the phases, with minutes and progress.
 
-A module is a folder of `book/` whose pages declare minutes in `phases.toml` under `[minutes]`. The
+A module is a folder of `book/` whose pages declare minutes in `phases.toml` under `[minutes]`. Its
+lessons are those with a number in front of their names; the rest is read once one has them. The
 directive stands on the folder's `index`, lists the lessons that exist in the order of their file
 names, and makes their table of contents; so the page cannot promise one that nobody wrote.
 """
@@ -16,7 +17,7 @@ from sphinx.environment import BuildEnvironment
 
 from book._ext.boxes import new_box
 from book._ext.cards import CardDirective
-from book.phases import others
+from book.phases import is_lesson, others
 
 
 def lessons(folder: str, known: set[str]) -> list[tuple[str, int]]:
@@ -24,7 +25,7 @@ def lessons(folder: str, known: set[str]) -> list[tuple[str, int]]:
     return sorted(
         (document, minutes)
         for document, minutes in others().items()
-        if document.startswith(f"{folder}/") and document in known
+        if document.startswith(f"{folder}/") and is_lesson(document) and document in known
     )
 
 

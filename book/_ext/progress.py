@@ -18,7 +18,7 @@ from sphinx.environment import BuildEnvironment
 
 from book._ext.boxes import new_box
 from book._ext.cards import page_of
-from book.phases import declared_minutes, others, phases
+from book.phases import declared_minutes, is_lesson, others, phases
 
 SCRIPT = "course.js"
 
@@ -36,9 +36,8 @@ def course(root: Path, known: set[str]) -> dict[str, dict[str, list]]:
             "pages": [[d, phase.budget(d)] for d in documents if phase.budget(d)],
         }
     for document, minutes in sorted(others().items()):
-        folder = document.split("/")[1:-1]
-        if folder and document in known:  # a lesson: it counts for its module
-            listed.setdefault(folder[0], {"labs": [], "pages": []})["pages"].append(
+        if is_lesson(document) and document in known:  # it counts for its module
+            listed.setdefault(document.split("/")[-2], {"labs": [], "pages": []})["pages"].append(
                 [document, minutes]
             )
     return listed

@@ -6,10 +6,10 @@ import pytest
 
 from book._ext.lessons import lessons, title_of
 from book._ext.progress import budget, course
-from book.phases import ROOT, declared_minutes, others, phases
+from book.phases import ROOT, declared_minutes, is_lesson, others, phases
 
 MODULE = "book/inference-internals"
-LISTED = [document for document in others() if document.startswith(f"{MODULE}/")]
+LISTED = [d for d in others() if d.startswith(f"{MODULE}/") and is_lesson(d)]
 
 
 def test_every_page_that_declares_minutes_exists_and_no_lesson_goes_without():
@@ -32,6 +32,17 @@ def test_the_script_counts_lessons_for_their_module_and_not_for_a_phase():
     assert found["inference-internals"] == {"labs": [], "pages": [[first, others()[first]]]}
     assert set(found) == {"inference-internals", "00"}
     assert "inference-internals" not in course(ROOT, {phases()[0].guide})
+
+
+def test_a_page_that_is_no_lesson_has_minutes_and_counts_for_no_module():
+    whole = {d for d in others() if d.startswith(f"{MODULE}/")}
+    assert whole - set(LISTED) == {f"{MODULE}/capstone", f"{MODULE}/worked-change"}
+    assert {d for d, _ in lessons(MODULE, whole)} == set(LISTED)
+    assert course(ROOT, whole)["inference-internals"]["pages"] == [[d, others()[d]] for d in LISTED]
+    assert not is_lesson("book/CAREER")
+    # Every page of the module but its list of lessons.
+    pages = {f"{MODULE}/{page.stem}" for page in (ROOT / MODULE).glob("*.md")}
+    assert pages - {f"{MODULE}/index"} == whole
 
 
 def test_a_page_can_be_ticked_where_it_declares_minutes():
