@@ -3,10 +3,6 @@ r"""Lab 05: the kernels in the simulator, piece by piece; then, where there is o
 from __future__ import annotations
 
 import inspect
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import machine
 from labkit.properties import examples
+from labkit.triton_process import ask
 
 NOT_A_BLOCK = 10**6
 
@@ -346,25 +342,13 @@ def test_the_launch_of_the_predictions(impl, truth):
     assert read == 37 * 2 * 8
 
 
-def on_triton(impl, device, **variables):
-    r"""The same file in a process in which the kernels are Triton's; what it prints."""
-    if missing := machine.missing(("triton", "torch")):
-        pytest.skip(f"Triton's own run needs {', '.join(missing)}: pip install -e '.[triton]'")
-    process = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("on_triton.py")), impl.__file__, device],
-        env={**os.environ, "LAB_TRITON": "1", **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
-    return json.loads(process.stdout.splitlines()[-1])
+ON_TRITON = Path(__file__).with_name("on_triton.py")
 
 
 @pytest.mark.model
 @pytest.mark.task(1, 2, 3, 4, 5)
 def test_in_tritons_interpreter(impl):
-    told = on_triton(impl, "cpu", TRITON_INTERPRET="1")
+    told = ask(ON_TRITON, impl, "cpu")
     assert told["interpreted"]
     assert max(told["differences"]) < 2e-5, told
 
@@ -373,7 +357,7 @@ def test_in_tritons_interpreter(impl):
 @pytest.mark.task(1, 2, 3, 4, 5)
 def test_the_compiler_takes_them_for_devices_that_are_not_here(impl):
     r"""No device is needed to compile for one: to PTX, and to the code of the device itself."""
-    told = on_triton(impl, "compile", TRITON_INTERPRET="0")
+    told = ask(ON_TRITON, impl, "compile")
     assert set(told["compiled"]) == {"sm_80", "sm_90"}
     assert all(size > 0 for sizes in told["compiled"].values() for size in sizes.values())
 
@@ -381,6 +365,6 @@ def test_the_compiler_takes_them_for_devices_that_are_not_here(impl):
 @pytest.mark.gpu
 @pytest.mark.task(1, 2, 3, 4, 5)
 def test_compiled_on_a_gpu(impl):
-    told = on_triton(impl, "cuda", TRITON_INTERPRET="0")
+    told = ask(ON_TRITON, impl, "cuda")
     assert not told["interpreted"]
     assert max(told["differences"]) < 1e-4, told

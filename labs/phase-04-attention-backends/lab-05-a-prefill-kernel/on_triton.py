@@ -4,22 +4,19 @@ r"""The kernel of this lab in Triton itself, beside dense attention in torch.
     LAB_TRITON=1 python on_triton.py FILE compile                      # for devices not here
     LAB_TRITON=1 python on_triton.py FILE cuda                         # compiled, on a GPU
 
-`FILE` is `starter.py` or `solution.py`. A process of its own, because Triton decides when it is
-first imported whether it interprets, and because an address outside of an array ends the process.
-Prints one line of JSON: what ran where, and the largest difference for each shape; or what the
-compiler made of the kernel.
+`FILE` is `starter.py` or `solution.py`. Prints one line of JSON: what ran where, and the largest
+difference for each shape; or what the compiler made of the kernel. What is the same for every lab
+of kernels is in `labs/labkit/triton_process.py`.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import platform
 import re
 import sys
-from pathlib import Path
 
 import torch
+
+from labkit.triton_process import answer, block_tables, largest_error, machine_code
 
 # chunks as (tokens, length of the text), block size, query heads, heads of keys, numbers, window
 SHAPES = [
@@ -30,15 +27,6 @@ SHAPES = [
 ]
 # A generation, a window, and what its matrix units are told in the portable assembly.
 TARGETS = [(80, 100, r"\bmma\.sync"), (90, 0, r"\bwgmma\.mma_async")]
-
-
-def load(path: Path):
-    r"""The implementation under judgment, on Triton."""
-    spec = importlib.util.spec_from_file_location("lab_on_triton", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def dense(query, keys, values, window: int):
@@ -56,54 +44,55 @@ def difference(impl, shape, device: str, dtype: torch.dtype, **tiles: int) -> fl
     r"""The largest error of any number of a launch over a cache that is NaN where it is unused."""
     chunks, block_size, num_heads, num_kv_heads, size, window = shape
     draw = torch.Generator().manual_seed(0)
-    counts = [-(-length // block_size) for _, length in chunks]
-    order = torch.randperm(sum(counts) + 2, generator=draw, dtype=torch.int64)
-    tables = torch.full((len(chunks), max(counts) + 1), 10**6, dtype=torch.int64)
-    caches = torch.full((2, len(order), block_size, num_kv_heads, size), float("nan"), dtype=dtype)
+    lengths = [length for _, length in chunks]
+    tables, num_blocks = block_tables(lengths, block_size, draw)
+    caches = torch.full((2, num_blocks, block_size, num_kv_heads, size), float("nan"), dtype=dtype)
     texts, queries = [], []
-    for request, (num_tokens, length) in enumerate(chunks):
-        first = sum(counts[:request])
-        tables[request, : counts[request]] = order[first : first + counts[request]]
+    for table, (num_tokens, length) in zip(tables, chunks):
         text = torch.randn(2, length, num_kv_heads, size, generator=draw).to(dtype)
         for place in range(length):
-            caches[:, tables[request, place // block_size], place % block_size] = text[:, place]
+            caches[:, table[place // block_size], place % block_size] = text[:, place]
         texts.append(text)
         queries.append(torch.randn(num_tokens, num_heads, size, generator=draw).to(dtype))
     query = torch.cat(queries).to(device)
     starts = torch.tensor([0, *(tokens for tokens, _ in chunks)]).cumsum(0)
-    lengths = torch.tensor([length for _, length in chunks])
     out = torch.full_like(query, float("nan"))
-    arrays = (*caches, tables, starts, lengths)
+    arrays = (*caches, tables, starts, torch.tensor(lengths))
     longest = max(tokens for tokens, _ in chunks)
     impl.prefill(
         query, *(a.to(device) for a in arrays), out, size**-0.5, longest, window=window, **tiles
     )
     wanted = torch.cat([dense(q, *text, window) for q, text in zip(queries, texts)])
-    worst = (out.cpu().float() - wanted).abs().max().item()
-    return worst if worst == worst else float("inf")
+    return largest_error(out, wanted)
+
+
+def compared(impl, device: str) -> dict[str, object]:
+    r"""The type of the numbers, and the largest difference for each shape."""
+    dtype, tiles = torch.float16, {"rows": 64, "tile": 64}
+    if device == "cpu":
+        # Short types are rounded differently by the interpreter; the simulator's tests have them.
+        dtype, tiles = torch.float32, {"rows": 16, "tile": 16}
+    differences = [difference(impl, shape, device, dtype, **tiles) for shape in SHAPES]
+    return {"dtype": str(dtype), "differences": differences}
+
+
+SIGNATURE = {
+    **dict.fromkeys(("query", "k_cache", "v_cache"), "*fp16"),
+    **dict.fromkeys(("tables", "starts", "lengths"), "*i64"),
+    "out": "*fp16",
+    "scale": "fp32",
+    **dict.fromkeys(("max_blocks", "num_kv_heads", "group", "size"), "i32"),
+    **dict.fromkeys(("WINDOW", "BLOCK", "ROWS", "TILE", "SIZE"), "constexpr"),
+}
+CONSTANTS = {"BLOCK": 16, "ROWS": 64, "TILE": 64, "SIZE": 64}
 
 
 def compiled(impl) -> dict[str, dict[str, int]]:
     r"""For two generations of devices: bytes of machine code, and orders to the matrix units."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    signature = {
-        **dict.fromkeys(("query", "k_cache", "v_cache"), "*fp16"),
-        **dict.fromkeys(("tables", "starts", "lengths"), "*i64"),
-        "out": "*fp16",
-        "scale": "fp32",
-        **dict.fromkeys(("max_blocks", "num_kv_heads", "group", "size"), "i32"),
-        **dict.fromkeys(("WINDOW", "BLOCK", "ROWS", "TILE", "SIZE"), "constexpr"),
-    }
-    constants = {"BLOCK": 16, "ROWS": 64, "TILE": 64, "SIZE": 64}
     found = {}
     for capability, window, order in TARGETS:
-        made = triton.compile(
-            ASTSource(impl.prefill_kernel, signature, constants | {"WINDOW": window}),
-            target=GPUTarget("cuda", capability, 32),
-        ).asm
+        constants = CONSTANTS | {"WINDOW": window}
+        made = machine_code(impl.prefill_kernel, SIGNATURE, constants, capability)
         orders = len(re.findall(order, made["ptx"]))
         found[f"sm_{capability}"] = {
             "window": window,
@@ -113,27 +102,5 @@ def compiled(impl) -> dict[str, dict[str, int]]:
     return found
 
 
-def main(path: str, device: str) -> None:
-    r"""Run all shapes, or compile, and print the line."""
-    import triton
-
-    impl = load(Path(path).resolve())
-    if device == "compile":
-        print(json.dumps({"compiled": compiled(impl)}))
-        return
-    on, dtype, tiles = torch.cuda.get_device_name, torch.float16, {"rows": 64, "tile": 64}
-    if device == "cpu":
-        # Short types are rounded differently by the interpreter; the simulator's tests have them.
-        on, dtype, tiles = platform.machine, torch.float32, {"rows": 16, "tile": 16}
-    told = {
-        "device": on(),
-        "interpreted": bool(triton.knobs.runtime.interpret),
-        "versions": {"triton": triton.__version__, "torch": torch.__version__},
-        "dtype": str(dtype),
-        "differences": [difference(impl, shape, device, dtype, **tiles) for shape in SHAPES],
-    }
-    print(json.dumps(told))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answer(sys.argv[1:], compared=compared, compiled=compiled)

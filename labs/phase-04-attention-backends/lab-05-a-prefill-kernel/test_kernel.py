@@ -3,11 +3,7 @@ r"""Lab 05: the whole prefill kernel, in the simulator; then, where there is one
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import machine
 from labkit.properties import examples
+from labkit.triton_process import ask
 
 _SPEC = importlib.util.spec_from_file_location(
     "prefill_batch", Path(__file__).with_name("batch.py")
@@ -161,25 +157,13 @@ def test_the_tiles_of_the_prediction(impl, truth):
     assert (sum(tiles), len(tiles)) == (4, 2 * 3 + 2 * 4)
 
 
-def on_triton(impl, device, **variables):
-    r"""The same file in a process in which the kernels are Triton's; what it prints."""
-    if missing := machine.missing(("triton", "torch")):
-        pytest.skip(f"Triton's own run needs {', '.join(missing)}: pip install -e '.[triton]'")
-    process = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("on_triton.py")), impl.__file__, device],
-        env={**os.environ, "LAB_TRITON": "1", **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
-    return json.loads(process.stdout.splitlines()[-1])
+ON_TRITON = Path(__file__).with_name("on_triton.py")
 
 
 @pytest.mark.model
 @pytest.mark.task(1, 2, 3, 4, 5)
 def test_in_tritons_interpreter(impl):
-    told = on_triton(impl, "cpu", TRITON_INTERPRET="1")
+    told = ask(ON_TRITON, impl, "cpu")
     assert told["interpreted"]
     assert max(told["differences"]) < 2e-5, told
 
@@ -187,7 +171,7 @@ def test_in_tritons_interpreter(impl):
 @pytest.mark.model
 @pytest.mark.task(1, 2, 3, 4, 5)
 def test_the_compiler_gives_the_products_to_the_matrix_units(impl):
-    told = on_triton(impl, "compile", TRITON_INTERPRET="0")
+    told = ask(ON_TRITON, impl, "compile")
     assert set(told["compiled"]) == {"sm_80", "sm_90"}
     for target, found in told["compiled"].items():
         assert found["bytes"] > 0
@@ -197,6 +181,6 @@ def test_the_compiler_gives_the_products_to_the_matrix_units(impl):
 @pytest.mark.gpu
 @pytest.mark.task(1, 2, 3, 4, 5)
 def test_compiled_on_a_gpu(impl):
-    told = on_triton(impl, "cuda", TRITON_INTERPRET="0")
+    told = ask(ON_TRITON, impl, "cuda")
     assert not told["interpreted"]
     assert max(told["differences"]) < 4e-3, told
