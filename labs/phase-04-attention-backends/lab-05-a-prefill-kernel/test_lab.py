@@ -195,8 +195,10 @@ def test_the_matrix_unit_does_both_products(impl):
     found, launched = stepped(impl, query, keys, values, np.zeros(8, int), 0, False, width=16)
     assert launched.multiplied == 2 * 8 * 16 * 32, "two products of tiles, each by tl.dot"
     assert found[2].dtype == np.float32
-    for one, wanted in zip(found, sums_by_definition(query, keys, values, True)):
-        close(one, wanted, 2e-3)
+    best, total, read = sums_by_definition(query, keys, values, True)
+    close(found[0], best)
+    close(found[1], total)  # no weight has been rounded to 16 bits, nor has their sum
+    close(found[2], read, 2e-3)
 
 
 # ---------------------------------------------------------------- task 5: launch
@@ -217,10 +219,10 @@ class Recorder:
         return launch
 
 
-def recorded(impl, heads, size, chunks, **options):
+def recorded(impl, heads, size, chunks, block=16, **options):
     kept, recorder = impl.prefill_kernel, Recorder(impl.prefill_kernel)
     impl.prefill_kernel = recorder
-    query, caches = np.zeros((sum(chunks), heads[0], size)), np.zeros((2, 5, 16, heads[1], size))
+    query, caches = np.zeros((sum(chunks), heads[0], size)), np.zeros((2, 5, block, heads[1], size))
     tables, starts = np.zeros((len(chunks), 7), int), np.cumsum([0, *chunks])
     lengths, out = np.array(chunks), np.zeros_like(query)
     arrays = (query, *caches, tables, starts, lengths, out)
@@ -240,6 +242,7 @@ def recorded(impl, heads, size, chunks, **options):
         ((8, 8), 24, {"window": 9, "rows": 32, "tile": 16}, (4, 8, 2), (9, 16, 32, 16, 32)),
         ((6, 2), 3, {"rows": 16}, (20, 2, 2), (0, 16, 16, 64, 16)),
         ((48, 2), 16, {"rows": 16, "tile": 32}, (100, 2, 2), (0, 16, 32, 32, 16)),
+        ((4, 4), 80, {"block": 32, "rows": 32, "tile": 16}, (4, 4, 2), (0, 32, 32, 16, 128)),
     ],
 )
 def test_a_program_per_tile_head_and_request(impl, heads, size, options, grid, sizes):
