@@ -175,12 +175,12 @@ def verdict(one: Row, other: Row) -> str:
 def table(rows: Sequence[Row], baseline: str, facts: Mapping[str, object]) -> str:
     r"""The comparison in Markdown, for somebody who was not there.
 
-    Every fact of {py:data}`FACTS` on a line `- name: value`, then a table with the columns
-    `backend`, `median (ms)`, `middle half (ms)`, `share of floor`, `against NAME` with the
-    baseline's name, and `remark`. Each row of the comparison is a row of it. The baseline says `-`
-    of itself, the others what {py:func}`verdict` says, and where there is a figure for both, in
-    brackets how many times the baseline's median is theirs: `faster (2.00 x)`. A cell for which
-    there is no figure is `-`.
+    Every fact of {py:data}`FACTS` on a line `- name: value`, then an empty line and a table with
+    the columns `backend`, `median (ms)`, `middle half (ms)`, `share of floor`, `against NAME` with
+    the baseline's name, and `remark`. Each row of the comparison is a row of it: `1.250`,
+    `1.200 to 1.300`, `25%`. The baseline says `-` of itself, the others what {py:func}`verdict`
+    says, and where there is a figure for both, in brackets how many times the baseline's median is
+    theirs: `faster (2.00 x)`. A cell for which there is no figure is `-`, and so is no remark.
 
     Raises `ValueError` that names the facts which are missing or empty, and one for a baseline that
     is not among the rows.
@@ -190,7 +190,7 @@ def table(rows: Sequence[Row], baseline: str, facts: Mapping[str, object]) -> st
 
 
 def main() -> None:
-    r"""A table from a machine that exists in this file only, with four contestants on it."""
+    r"""A table from a machine that exists in this file only, with six contestants."""
     now = [0.0]
 
     def takes(seconds: float, every_fifth: float = 1.0) -> Callable[[], None]:

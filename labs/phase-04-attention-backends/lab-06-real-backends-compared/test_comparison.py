@@ -110,11 +110,13 @@ def test_whoever_fails_is_told_of_in_its_own_words(impl):
 def test_a_figure_that_must_not_be_given_is_not(impl):
     given_pieces(impl)
     told = [("moved", RIGHT, 3.0, 9.0), ("impossible", RIGHT, 0.5), ("at the floor", RIGHT, 1.0)]
+    told += [("around the floor", RIGHT, 1.1, 0.9, 1.1)]
     rows, _, _ = compared(impl, *told)
     assert rows["moved"] == ("moved", None, None, "it moved")
     assert rows["impossible"].summary is rows["impossible"].share is None
     assert "floor" in rows["impossible"].remark
     assert rows["at the floor"].share == 1.0
+    assert rows["around the floor"].share == pytest.approx(1 / 1.1), "it is the median that counts"
 
 
 @pytest.mark.task(5)
