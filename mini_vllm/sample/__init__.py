@@ -17,5 +17,9 @@ distributions.
 | top-k, then top-p | {py:mod}`~mini_vllm.sample.top_k_top_p` |
 | the draw | {py:mod}`~mini_vllm.sample.sampler` |
 
+The steps that read whole rows of scores come from a provider,
+{py:class}`~mini_vllm.sample.kernels.SamplingKernels`: torch, or on a GPU kernels of our own
+({py:mod}`~mini_vllm.sample.triton_kernels`).
+
 The order is upstream's, and documented there: {up}`vllm/v1/sample/sampler.py#Sampler`.
 """

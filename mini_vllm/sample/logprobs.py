@@ -16,29 +16,31 @@ from collections.abc import Mapping
 import torch
 
 from mini_vllm.core.model_runner_output import TokenLogprobs
+from mini_vllm.sample.kernels import SamplingKernels
 
 
 def gather_logprobs(
-    raw_logits: torch.Tensor, drawn: torch.Tensor, num_logprobs: Mapping[int, int]
+    raw_logits: torch.Tensor,
+    drawn: torch.Tensor,
+    num_logprobs: Mapping[int, int],
+    kernels: SamplingKernels,
 ) -> dict[int, TokenLogprobs]:
     r"""For the rows that report: the drawn token's log-probability, its rank, and its rivals'.
 
     `raw_logits`: `[num_rows, vocab_size]`; `drawn`: `[num_rows]`, the tokens; `num_logprobs`: by
     row, how many of the likeliest to add (0: none; -1: the whole vocabulary). Only those rows are
-    normalised. The drawn token comes first and may come again among the likeliest.
+    normalised, by `kernels`. The drawn token comes first and may come again among the likeliest.
     """
     if not num_logprobs:
         return {}
     rows = torch.tensor(list(num_logprobs), device=raw_logits.device)
-    logprobs = raw_logits[rows].log_softmax(dim=-1, dtype=torch.float32)
-    tokens = drawn[rows].unsqueeze(1)
-    own = logprobs.gather(1, tokens)
-    ranks = (logprobs >= own).sum(dim=-1).tolist()
     vocab_size = raw_logits.shape[1]
     wanted = [vocab_size if n == -1 else min(n, vocab_size) for n in num_logprobs.values()]
-    best, ids = logprobs.topk(max(wanted), dim=-1)
-    token_ids = torch.cat((tokens, ids), dim=1).tolist()
-    values = torch.cat((own, best), dim=1).tolist()
+    tokens = drawn[rows]
+    found = kernels.logprobs(raw_logits[rows], tokens, max(wanted))
+    token_ids = torch.cat((tokens.unsqueeze(1), found.best_ids), dim=1).tolist()
+    values = torch.cat((found.own.unsqueeze(1), found.best), dim=1).tolist()
+    ranks = found.ranks.tolist()
     return {
         row: TokenLogprobs(token_ids[i][: 1 + wanted[i]], values[i][: 1 + wanted[i]], ranks[i])
         for i, row in enumerate(num_logprobs)

@@ -34,10 +34,10 @@ from dataclasses import dataclass
 import torch
 
 from mini_vllm.core.model_runner_output import TokenLogprobs
+from mini_vllm.sample.kernels import SamplingKernels, TorchSamplingKernels, best_tokens
 from mini_vllm.sample.logprobs import gather_logprobs
 from mini_vllm.sample.metadata import SamplingMetadata
 from mini_vllm.sample.penalties import apply_penalties
-from mini_vllm.sample.top_k_top_p import apply_top_k_top_p
 from mini_vllm.sampling_params import GREEDY_BELOW
 
 
@@ -52,12 +52,19 @@ class SamplerOutput:
 class Sampler:
     r"""Draws one token per row of scores.
 
-    `seed` is for the generator that rows without a seed share. Holds no other state. Upstream:
+    `seed` is for the generator that rows without a seed share; `kernels` take the steps that read
+    whole rows, torch's if nothing is given. Holds no other state. Upstream:
     {up}`vllm/v1/sample/sampler.py#Sampler`, whose nine documented steps these are, minus two that
     this engine has no parameters for (allowed tokens, bad words).
     """
 
-    def __init__(self, seed: int = 0, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        kernels: SamplingKernels | None = None,
+    ):
+        self.kernels = kernels or TorchSamplingKernels()
         self.generator = torch.Generator(device=device)
         self.generator.manual_seed(seed)
 
@@ -70,20 +77,21 @@ class Sampler:
             raise ValueError(f"{logits.shape[0]} rows of scores, metadata for {metadata.num_rows}")
         scores = self._apply_rules(logits, metadata)
         token_ids = self.sample(scores, metadata)
-        return SamplerOutput(token_ids, gather_logprobs(logits, token_ids, metadata.num_logprobs))
+        logprobs = gather_logprobs(logits, token_ids, metadata.num_logprobs, self.kernels)
+        return SamplerOutput(token_ids, logprobs)
 
     def sample(self, scores: torch.Tensor, metadata: SamplingMetadata) -> torch.Tensor:
         r"""Best token, or temperature, filters and a draw, row by row; may overwrite `scores`."""
         if metadata.temperature is None:
-            return best_tokens(scores)
-        greedy = None if metadata.all_random else best_tokens(scores)
+            return self.kernels.best_tokens(scores)
+        greedy = None if metadata.all_random else self.kernels.best_tokens(scores)
         is_greedy = metadata.temperature < GREEDY_BELOW
         scores = scores / metadata.temperature.masked_fill(is_greedy, 1.0).unsqueeze(1)
         for processor in metadata.processors.argmax_invariant:
             if not processor.is_idle():
                 scores = processor.apply(scores, metadata.rows)
-        scores = apply_top_k_top_p(scores, metadata.top_k, metadata.top_p)
-        drawn = self.race(scores.softmax(dim=-1), metadata.generators)
+        scores = self.kernels.apply_top_k_top_p(scores, metadata.top_k, metadata.top_p)
+        drawn = self.kernels.race(scores, self._waits(scores, metadata.generators))
         return drawn if greedy is None else torch.where(is_greedy, greedy, drawn)
 
     def race(
@@ -91,17 +99,20 @@ class Sampler:
     ) -> torch.Tensor:
         r"""Draw one token per row of `probs`, `[num_rows, vocab_size]`; overwrites `probs`.
 
-        `generators` has those of the rows that have one of their own.
+        `generators` has those of the rows that have one of their own. This is the race as such,
+        for who has probabilities; {py:meth}`sample` has scores, and leaves the race to its kernels.
         """
-        generators = generators or {}
-        waits = torch.empty_like(probs)
-        if len(generators) < probs.shape[0]:
+        return best_tokens(probs.div_(self._waits(probs, generators or {})))
+
+    def _waits(self, like: torch.Tensor, generators: dict[int, torch.Generator]) -> torch.Tensor:
+        # A standard exponential draw for each token, of the row's own generator where it has one.
+        waits = torch.empty_like(like)
+        if len(generators) < like.shape[0]:
             waits.exponential_(generator=self.generator)
         for row, generator in generators.items():
             waits[row].exponential_(generator=generator)
         # A wait of zero would make 0 / 0 of a token with probability 0.
-        waits.clamp_min_(torch.finfo(waits.dtype).tiny)
-        return best_tokens(probs.div_(waits))
+        return waits.clamp_min_(torch.finfo(waits.dtype).tiny)
 
     def _apply_rules(self, logits: torch.Tensor, metadata: SamplingMetadata) -> torch.Tensor:
         # What may change the best token. The raw scores are still wanted: copy before editing.
@@ -114,15 +125,3 @@ class Sampler:
         if metadata.penalties is not None:
             scores = apply_penalties(scores, metadata.penalties)
         return scores
-
-
-def best_tokens(scores: torch.Tensor) -> torch.Tensor:
-    r"""The column of the greatest value in each row of `scores`, `[num_rows, vocab_size]`, float32.
-
-    Of equals the first; of a row that holds a NaN, the first NaN. On the CPU NumPy is asked: its
-    search compares 16 numbers at once, which makes it ten times as fast as torch's, and on a model
-    of a hundred thousand tokens that is felt in every step.
-    """
-    if scores.device.type != "cpu":
-        return scores.argmax(dim=-1)
-    return torch.from_numpy(scores.numpy().argmax(axis=-1))

@@ -268,6 +268,11 @@ def _graph_maker(config: EngineConfig, device: torch.device) -> GraphMaker:
             f"cudagraph_mode={config.compilation_config.cudagraph_mode} needs a CUDA device, and "
             f"this is {device.type}; cudagraph_stand_in=True records and replays without one"
         )
+    if (num_warmups := config.compilation_config.cudagraph_num_of_warmups) < 1:
+        raise ConfigError(
+            f"cudagraph_num_of_warmups={num_warmups}: a device must have run each shape at least "
+            "once before it is captured, since kernels are compiled and loaded in that run"
+        )
     from mini_vllm.compilation.cuda_graph import DeviceGraphs
 
     return DeviceGraphs(device)

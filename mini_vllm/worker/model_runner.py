@@ -66,6 +66,7 @@ from mini_vllm.kernels.selector import KernelChoice, select_kernels
 from mini_vllm.loader import load_model
 from mini_vllm.models.registry import decoder_config
 from mini_vllm.platforms import detect_platform
+from mini_vllm.sample.kernels import select_sampling_kernels
 from mini_vllm.sample.metadata import SamplingMetadata
 from mini_vllm.sample.sampler import Sampler
 from mini_vllm.sampling_params import SamplingType
@@ -119,7 +120,9 @@ class ModelRunner:
             backend=self.attention_choice.backend,
             kernels=self.kernel_choice.kernels,
         )
-        self.sampler = Sampler(model_config.seed, self.device)
+        self.sampling_choice = select_sampling_kernels(self.device)
+        logger.info("%s", self.sampling_choice)
+        self.sampler = Sampler(model_config.seed, self.device, self.sampling_choice.kernels)
         self.kv_caches: list[torch.Tensor] = []
         self.requests: dict[str, CachedRequestState] = {}
         self.input_batch = InputBatch(

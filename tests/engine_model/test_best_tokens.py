@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mini_vllm.sample.sampler import best_tokens
+from mini_vllm.sample.kernels import best_tokens
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 5]), st.sampled_from([1, 15, 64, 1000]))

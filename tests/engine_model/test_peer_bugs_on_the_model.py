@@ -25,6 +25,7 @@ from mini_vllm.layers.embedding import OutputHead
 from mini_vllm.layers.linear import Linear
 from mini_vllm.loader import load_model, resolve_checkpoint
 from mini_vllm.models.registry import decoder_config
+from mini_vllm.sample.kernels import TorchSamplingKernels
 from mini_vllm.sample.metadata import SamplingMetadata
 from mini_vllm.sample.sampler import Sampler
 from mini_vllm.sample.top_k_top_p import apply_top_k_top_p
@@ -231,8 +232,8 @@ def _narrow_slots(original):
 
 
 def _no_seed(original):
-    def mutant(sampler, probs, generators=None):
-        return torch.multinomial(probs, 1, generator=_UNSEEDED).squeeze(1)
+    def mutant(kernels, scores, waits):
+        return torch.multinomial(scores.softmax(-1), 1, generator=_UNSEEDED).squeeze(1)
 
     return mutant
 
@@ -296,7 +297,7 @@ MUTANTS: dict[str, tuple] = {
         "slot_mapping",
         _narrow_slots,
     ),
-    "test_mini_sglang_88_a_seed_decides": (Sampler, "race", _no_seed),
+    "test_mini_sglang_88_a_seed_decides": (TorchSamplingKernels, "race", _no_seed),
     "test_mini_sglang_98_a_row_of_scores_for_each_request": (
         OutputHead,
         "forward",

@@ -17,6 +17,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from mini_vllm.sample.kernels import TorchSamplingKernels
 from mini_vllm.sample.metadata import SamplingMetadata
 from mini_vllm.sample.sampler import Sampler
 from mini_vllm.sampling_params import MIN_TEMPERATURE, SamplingParams
@@ -91,13 +92,13 @@ class Batch:
 def captured(monkeypatch):
     """The probabilities that enter each draw."""
     seen: list[torch.Tensor] = []
-    race = Sampler.race
+    race = TorchSamplingKernels.race
 
-    def watched(sampler, probs, generators=None):
-        seen.append(probs.clone())
-        return race(sampler, probs, generators)
+    def watched(kernels, scores, waits):
+        seen.append(scores.softmax(dim=-1))
+        return race(kernels, scores, waits)
 
-    monkeypatch.setattr(Sampler, "race", watched)
+    monkeypatch.setattr(TorchSamplingKernels, "race", watched)
     return seen
 
 

@@ -12,7 +12,7 @@ from mini_vllm.kernels.triton import race as racing
 from mini_vllm.kernels.triton import top_k_top_p
 from mini_vllm.kernels.triton.counting import count_traffic
 from mini_vllm.sample import top_k_top_p as oracle
-from mini_vllm.sample.sampler import best_tokens
+from mini_vllm.sample.kernels import best_tokens
 from mini_vllm.sampling_params import GREEDY_BELOW
 
 INFINITY = float("inf")
