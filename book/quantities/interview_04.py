@@ -6,7 +6,11 @@ The shapes of kernels and thresholds are those of the pinned tree; the questions
 from __future__ import annotations
 
 from book.quantities.hardware import H100, h100_bandwidth
-from book.quantities.llama import LLAMA3_8B, llama3_8b_weight_bytes
+from book.quantities.llama import (
+    LLAMA3_8B,
+    llama3_8b_flop_per_token,
+    llama3_8b_weight_bytes,
+)
 from book.quantities.registry import quantity
 
 KERNEL = "constants and launch grid of the pinned Triton kernel, shape of Llama-3-8B"
@@ -30,7 +34,7 @@ def _up(a: int, b: int) -> int:
 
 @quantity("i04-threshold-3d", unit="request", source=KERNEL, phases=(4,))
 def threshold_3d() -> int:
-    """Requests from which the unsplit launch has at least 128 programs."""
+    """The largest batch that is split: 128 programs without a split."""
     return GRID_2D // LLAMA3_8B.kv_heads
 
 
@@ -138,7 +142,11 @@ def mla_expand() -> int:
 
 @quantity("i04-mla-break-even", unit="token", source=MLA, phases=(4,))
 def mla_break_even() -> int:
-    """Queries of a chunk up to which the latent form also needs fewer operations."""
+    """Queries of a chunk, over a long context, up to which the latent form needs fewer operations.
+
+    Moving a new token's queries in and its results out costs what spelling it out costs, so new
+    tokens stand on both sides and cancel.
+    """
     return mla_expand() // (MLA_HEADS * (mla_pair_mqa() - mla_pair_mha()))
 
 
@@ -186,6 +194,12 @@ def v1_needed() -> int:
 def write_time() -> float:
     """Writing keys and values of a step of 8,192, at the memory's rate."""
     return 8192 * LLAMA3_8B.kv_bytes_per_token() / h100_bandwidth()
+
+
+@quantity("i04-write-step", unit="s", shown="ms", source=ROOFLINE, phases=(4,))
+def write_step() -> float:
+    """The products of that step with the weights, at the peak rate."""
+    return 8192 * llama3_8b_flop_per_token() / H100.operations_per_second
 
 
 def _decode(requests: int, context: int, element_bytes: int) -> float:

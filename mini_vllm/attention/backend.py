@@ -7,7 +7,7 @@ $$o = \sum_{j} \frac{e^{s_j}}{\sum_i e^{s_i}} v_j, \qquad s_j = \frac{q \cdot k_
 over the positions $j$ of *its own* request that are not later than itself and, with a sliding
 window of $w$, not $w$ or more positions earlier; and that afterwards the pages hold this step's
 keys and values. With a soft cap $c$, as Gemma 2 has one, each score is bent before the softmax to
-$c \tanh(s_j / c)$, which leaves small scores as they are and lets none exceed $c$. How it gets
+$c \tanh(s_j / c)$, which hardly moves small scores and lets none exceed $c$. How it gets
 there is its own affair. Every backend passes one grid of tests against the definition on dense
 tensors.
 
@@ -24,13 +24,13 @@ through the same door once per mistake. Upstream's has the same name and the sam
 
 | when | what | who |
 |---|---|---|
-| once per start | is it possible here? | `validate_configuration`, of the class |
-| once per step | what can be worked out from lengths and tables alone |
-{py:class}`~mini_vllm.attention.metadata_builder.AttentionMetadataBuilder` |
-| once per layer and step | store, attend | {py:meth}`AttentionBackend.forward` |
+| once per start | is it possible here? | the class: `validate_configuration` |
+| once per step | what follows from lengths and tables alone | the builder: `build` |
+| once per layer and step | store, attend | the backend: `forward` |
 
-What is in the second row is paid once instead of once per layer. That is the reason for a builder:
-a model of {given}`32 layers` asks the same question 32 times.
+What is in the second row is paid once instead of once per layer. That is the reason for a builder
+({py:class}`~mini_vllm.attention.metadata_builder.AttentionMetadataBuilder`): a model of
+{given}`32 layers` asks the same question 32 times.
 """
 
 from __future__ import annotations

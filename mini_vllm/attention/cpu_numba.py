@@ -1,7 +1,8 @@
 r"""Why should a prefill and a decode take different roads?
 
 Count what each reads. A decoding request reads its whole past, for one query: two operations per
-number read, so memory sets the pace, and copying the pages first would double the traffic. A
+number read and query head, so memory sets the pace, and copying the pages first would add a write
+and a second read. A
 prompt of {given}`500 tokens` reads its past once for 500 queries: hundreds of operations per
 number, so arithmetic sets the pace, and copying the pages first is a rounding error.
 
@@ -11,9 +12,7 @@ Each of the others becomes one call of torch's attention on dense keys and value
 matrices in tiles and never writes the score matrix down. A prompt that starts at position 0 does
 not even gather: its whole past is this step's own keys.
 
-A blocked prefill loop in Numba was tried; it reached less than half of what the library
-does, since a compiler that vectorises a loop is not one that keeps a tile in registers. Upstream's
-CPU backend has one C++ kernel for both, with a scheduler that deals out tiles:
+Upstream's CPU backend has one C++ kernel for both, with a scheduler that deals out tiles:
 {up}`vllm/v1/attention/backends/cpu_attn.py#CPUAttentionBackendImpl.forward`.
 """
 

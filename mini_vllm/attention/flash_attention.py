@@ -7,20 +7,23 @@ cap. This module is the adapter, and each line of it is a difference between two
 
 - **Pages.** Theirs are `[num_blocks, block_size, num_kv_heads, head_size]`, ours have heads before
   places. Their function takes strides, so a transposed view is enough.
-- **Block size.** A page must be a multiple of {given}`256` places, sixteen times our default. The
-  selector passes over this backend otherwise, and says so. vLLM ships a build of its own in which
-  multiples of 16 do
+- **Block size.** A page must be a multiple of {given}`256` places: sixteen times our default, and a
+  [limit of this version](https://github.com/Dao-AILab/flash-attention/issues/828). The selector
+  passes over this backend otherwise, and says so. vLLM ships a build of its own in which multiples
+  of 16 do
   ({up}`vllm/v1/attention/backends/flash_attn.py#FlashAttentionBackend.get_supported_kernel_block_sizes`).
 - **Lengths.** It wants the requests' pasts as a running sum, from which it takes differences. That
   sum is the same for all layers, hence the builder.
 - **Window.** Theirs counts the positions to the left of the token, ours the token too.
 - **No cap** is 0 there.
 
-Types are float16 and bfloat16: the kernel is made of matrix units, and those do not multiply
-float32. The keys are stored by our own kernel.
+Types are float16 and bfloat16, the two that upstream's backend lists
+({up}`vllm/v1/attention/backends/flash_attn.py#FlashAttentionBackend@"[torch.float16,"`).
+The keys are stored by our own kernel.
 
-A launch of this function depends on numbers that the host hands over, so nothing of it is recorded
-in a graph. Upstream's build takes the lengths from memory, and is recorded.
+The host hands over the longest query and the longest past of the step, and what it launches may
+depend on them. So nothing of it is recorded in a graph until somebody has replayed one on a device.
+Upstream records its build: version 3 for every batch, others for uniform ones.
 
 Written from the package's documented interface. Not run yet: it needs a CUDA device and the
 package; `tests/gpu` holds the tests that wait for both.

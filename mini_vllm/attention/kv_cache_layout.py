@@ -4,10 +4,15 @@ A page holds, for each key head and each place, a vector of `head_size` numbers,
 a vector are neighbours in every layout. What is left is one choice: which comes first, the place
 or the head?
 
-- **NHD**: place, head, number. A token's keys of all heads are neighbours, so *writing* a token is
-  one run of memory. It is upstream's default, and what FlashAttention's own package calls a page.
+- **NHD**: place, head, number. A token's keys of all heads are neighbours, so *writing* them is one
+  run of memory. It is upstream's
+  {up}`default <vllm/distributed/kv_transfer/kv_connector/utils.py#get_kv_connector_cache_layout>`,
+  and what FlashAttention's own package calls a page.
 - **HND**: head, place, number. The keys of one head are neighbours, so *reading* a head's page is
-  one run.
+  one run. Upstream's FlashInfer
+  {up}`asks for it
+  <vllm/v1/attention/backends/flashinfer.py#FlashInferBackend.get_required_kv_cache_layout>`
+  on devices of capability 10.x.
 
 A token is written once and read at each later step, by one head at a time. So the order that is
 kind to reading is the one to have, wherever the kernel allows it; {py:data}`HND` is the house's.

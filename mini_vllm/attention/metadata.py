@@ -8,12 +8,13 @@ token             0    1  2  3  4    5  6  7
 request           A    B  B  B  B    C  C  C
 position          8    0  1  2  3    5  6  7
 
-query_start_loc   [0, 1, 5, 8]       whose tokens: request i has tokens q[i] .. q[i+1]
-seq_lens          [9, 4, 8]          how far each may look back: everything stored, and this step's
-block_table       [[7, 2, 5],        where the past is: a row of block ids per request
-                   [3, 0, 0],
+query_start_loc   [0, 1, 5, 8]     request i has tokens q[i] to q[i+1] - 1
+seq_lens          [9, 4, 8]        its text: what is stored, and this step's
+block_table       [[7, 2, 5],      its blocks, a row of ids a request;
+                   [3, 0, 0],      what stands behind the last is stale
                    [9, 4, 0]]
-slot_mapping      [20, 12 .. 15, 17 .. 19]   where each new key and value goes (block size 4)
+slot_mapping      [20, 12 .. 15,   where each new key and value goes,
+                   17 .. 19]       in blocks of 4
 ```
 
 Check one: C's first new token has position 5, so it belongs to place 1 of its second block, number
@@ -21,9 +22,10 @@ Check one: C's first new token has position 5, so it belongs to place 1 of its s
 does, if anybody asks.
 
 Upstream's per-step object has the same four arrays:
-{up}`vllm/v1/attention/backend.py#CommonAttentionMetadata`. It reaches the layers through a global,
-{up}`vllm/forward_context.py#set_forward_context`, because a compiled graph cannot carry it as an
-argument; here it is an argument.
+{up}`vllm/v1/attention/backend.py#CommonAttentionMetadata`. There the operation that a compiled
+model calls takes tensors and a layer's name
+({up}`vllm/model_executor/layers/attention/attention.py#unified_attention_with_output`), and finds
+the metadata in a global, {up}`vllm/forward_context.py#set_forward_context`. Here it is an argument.
 """
 
 from __future__ import annotations

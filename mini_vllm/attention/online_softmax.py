@@ -4,25 +4,26 @@ Attention of one query is an average of values, weighted by a softmax of scores:
 
 $$o = \frac{\sum_j e^{s_j} v_j}{\sum_j e^{s_j}}.$$
 
-Both sums run over the whole past, and the scores reach from hundreds to minus hundreds, so that
-nobody computes it like this: $e^{s_j}$ overflows in float32 above {given}`88`. The textbook takes
-the largest score $m$ off first, which changes nothing, as $e^{-m}$ cancels. It needs *three*
-passes: one for $m$, one for the sum, one for the average. Each reads all scores, so somebody has
-to keep them, and for a prompt of $n$ tokens they are $n^2$ numbers a head. That matrix was the
-trouble with long texts for years.
+Both sums run over the whole past, and nothing bounds a score. So nobody computes it like this:
+in float32 $e^{s_j}$ overflows from a score of {given}`89` on. The textbook takes the largest score
+$m$ off first, which changes nothing, as $e^{-m}$ cancels. It needs *three* passes: one for $m$,
+one for the sum, one for the average. Each wants all scores, so somebody has to keep them or make
+them again. For a prompt of $n$ tokens, kept, they are $n^2$ numbers a head.
 
 ## One pass
 
 Suppose we have seen only some positions, and took off *their* largest score $m$. We hold three
 things: $m$, the sum $\ell = \sum e^{s_j - m}$, and the weighted sum $a = \sum e^{s_j - m} v_j$. A
-new position comes with a score that is larger: $m' > m$. Everything so far was measured from the
-wrong height. But it was all measured from the *same* wrong height, and one factor corrects it:
+new position comes with a score $s$ and a value $v$; the largest is now $m' = \max(m, s)$. If it
+grew, everything so far was measured from the wrong height. But it was all measured from the *same*
+wrong height, and one factor corrects it:
 
 $$\ell' = \ell\,e^{m - m'} + e^{s - m'}, \qquad a' = a\,e^{m - m'} + e^{s - m'}\,v.$$
 
-At the end $o = a/\ell$. Scores are used when they are made and then forgotten. This is the online
-softmax {cite}`online-softmax`; with the factor applied to $a$ too, a tile of positions at a
-time, it is the inner loop of FlashAttention {cite}`flashattention`.
+At the end $o = a/\ell$. Scores are used when they are made and then forgotten. For $m$ and $\ell$
+this is the online softmax {cite}`online-softmax`. FlashAttention {cite}`flashattention` carries the
+average along with them, a tile of positions at a time; its first version divided by $\ell$ after
+each tile, which the kernels here leave to the end.
 
 ## Any order, any cut
 
@@ -36,11 +37,12 @@ Is that exact? Yes, in real numbers: put the definitions in, and $e^{s_j - m_1} 
 e^{s_j - m}$ for each position of the first lot, likewise for the second; so the result *is* the
 triple of the union. Then everything that holds for unions of sets holds for merges: order does not
 matter, grouping does not matter, and the empty set $(-\infty, 0, 0)$ changes nothing. In float32 it
-is exact up to rounding, and stays so for any cut: every factor is at most 1, so that nothing ever
-grows.
+is exact up to rounding, and stays so for any cut: every factor is at most 1, so no merge magnifies
+what was rounded before it.
 
-That is all that split-KV decoding, cascade attention and context parallelism need. They differ
-only in who computes the lots, and where they meet. {py:class}`SoftmaxLot` is the triple in
+That is all that three techniques need, which differ only in who computes the lots and where they
+meet: split-KV decoding (one past, many processors), cascade attention (one prefix, many requests)
+and context parallelism (one past, many devices). {py:class}`SoftmaxLot` is the triple in
 torch; {py:mod}`mini_vllm.kernels.triton.unified_attention` has it in registers. Upstream merges
 with the same formula, from $o$ and $m + \ln \ell$ instead of $a$ and $\ell$:
 {up}`vllm/v1/attention/ops/triton_merge_attn_states.py#merge_attn_states_kernel`.

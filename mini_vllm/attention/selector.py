@@ -19,8 +19,8 @@ At the pin, a device of compute capability 10.x (Blackwell) tries FlashInfer fir
 tries FlashAttention first; Triton comes third in both
 ({up}`vllm/platforms/cuda.py#_get_backend_priorities`). {py:func}`priorities` follows that. Two
 things differ by nature. Upstream ships its own build of FlashAttention, while here a backend that
-lives in a package of its own is used where that package happens to be installed. And the last
-resort is the oracle rather than FlexAttention.
+lives in a package of its own is used where that package happens to be installed. And behind Triton
+stands the oracle, where upstream's list goes on with FlexAttention and TurboQuant.
 
 On a CPU the compiled loops come first. Triton is not in that list. Its interpreter runs there, and
 may be asked for by name in a process that was started with `TRITON_INTERPRET=1`, which is what the

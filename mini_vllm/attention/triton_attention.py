@@ -15,7 +15,7 @@ all steps, since these follow one another, and its size is bounded before any st
 
 A recorded launch keeps its number of programs, which is what the plan decides. Everything else the
 kernel reads from memory. So it is enough to plan a capture for the longest past that a replay may
-ever see: short pasts then have segments with nothing in them, which leave at once. The plan depends
+ever see: short pasts then have segments with nothing in them, which say so and leave. The plan depends
 on the number of tokens too, and a mixed batch of as many tokens may have any number of requests; a
 recorded one has as many as it was padded to. Both hold for every batch that the runner can pad, so
 support is {py:class}`ALWAYS <mini_vllm.attention.graph_support.AttentionCGSupport>`, as it is
@@ -118,9 +118,9 @@ def processors_of(device: torch.device) -> int:
 class TritonAttentionBackend(AttentionBackend):
     r"""The house's own kernel for a GPU.
 
-    Knows every head size and block size, windows and caps. Upstream:
-    {up}`vllm/v1/attention/backends/triton_attn.py#TritonAttentionBackend`, which asks for blocks of
-    a multiple of 16.
+    Knows every head size up to 256 and every block size, windows and caps. Upstream:
+    {up}`vllm/v1/attention/backends/triton_attn.py#TritonAttentionBackend`, which asks for heads of
+    at least 32 and for blocks of a multiple of 16.
     """
 
     name = "triton"

@@ -30,18 +30,22 @@ that for a chunk as a block has tokens. Between the two wishes
    number of segments is a kernel that is compiled.
 
 A batch of many requests fills the device by itself. There the answer is one segment, which means:
-no second kernel. Upstream decides with two constants, at most 128 programs or else 16 segments
-({up}`vllm/v1/attention/backends/triton_attn.py#TritonAttentionMetadataBuilder.__init__`), and
-splits in pure decode batches only
+no second kernel. Upstream decides with two constants
+({up}`vllm/v1/attention/backends/triton_attn.py#TritonAttentionMetadataBuilder.__init__`): 16
+segments as long as requests times key heads are at most 128, and none beyond. It splits only where
+every request has a single new token
 ({up}`vllm/v1/attention/ops/triton_unified_attention.py#unified_attention@"or max_seqlen_q > 1"`).
 
 ## Rows of a tile
 
 The plan also says how many query rows a program takes at once. The query heads of a group share
 their keys, so they are rows of one tile: a key is loaded once and multiplied $g$ times. A matrix
-unit wants {given}`16` rows at least. A decode of a group of 4 fills 4 of them and wastes the rest,
-which costs nothing: it waits for memory anyway. A chunk of a prompt fills up to
-`MOST_ROWS`, and the more rows, the fewer times the past is read.
+unit wants {given}`16` rows at least, and upstream's tile
+{up}`has as many
+<vllm/v1/attention/ops/triton_unified_attention.py#unified_attention@"16 if num_queries_per_kv">`.
+A decode of a group of 4 fills 4 of them and wastes the rest. In time that costs nothing, as long as
+it waits for memory. A chunk of a prompt fills up to `MOST_ROWS`, and the more rows, the fewer times
+the past is read.
 
 Needs no torch and no device: the arithmetic of a plan can be tested and plotted anywhere.
 """

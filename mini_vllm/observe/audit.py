@@ -4,7 +4,9 @@ An audit is a {py:class}`probe <mini_vllm.observe.probe.Probe>` that does not on
 step, after *schedule* and after *update*, it runs every invariant of the pool, the block tables
 and the scheduler; and at the end of the step those that speak of the step itself: that the budget
 was kept, that no token appeared from nowhere, that nobody drew before its prompt was read, that no
-block table was rewritten. The first violation stops the engine with its name.
+block table was rewritten. Where a real model runs, it also holds what attention is given to what
+the scheduler decided ({py:mod}`mini_vllm.attention.step_invariants`), before a layer sees it. The
+first violation stops the engine with its name.
 
 ```python
 with Audit(engine):
@@ -22,8 +24,10 @@ An invariant about a step needs two states, before and after, so the predicates 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+from mini_vllm.attention.step_invariants import AttentionStep, PlannedStep
 from mini_vllm.core.request import RequestStatus
 from mini_vllm.invariants import REGISTRY, Invariant, check, invariant
 from mini_vllm.observe.probe import Probe, StepRecord
@@ -33,6 +37,7 @@ INVARIANT_MODULES = (
     "mini_vllm.core.block_pool",
     "mini_vllm.core.kv_cache_manager",
     "mini_vllm.core.scheduler_invariants",
+    "mini_vllm.attention.step_invariants",
     "mini_vllm.compilation.capture_sizes",
     "mini_vllm.compilation.dispatcher",
     "mini_vllm.observe.audit",
@@ -50,8 +55,47 @@ class Audit(Probe):
     r"""Checks every invariant after every *schedule* and every *update* while it is open.
 
     Raises {py:class}`~mini_vllm.errors.InvariantError`, out of the step in which it happened.
-    Costs a walk over the pool, and hashes every token again: for tests and labs.
+    Costs a walk over the pool, and hashes every token again: for tests and labs. A runner that
+    makes no arrays for attention, as the scripted one, has nothing to be checked there.
     """
+
+    def __enter__(self) -> Audit:
+        super().__enter__()
+        runner = getattr(self.executor, "model_runner", None)
+        if hasattr(runner, "_prepare_inputs"):
+            self._wrap(runner, "_prepare_inputs", self._inputs)
+            if hasattr(runner.metadata_builder, "plan"):
+                self._wrap(runner.metadata_builder, "build", self._build)
+        return self
+
+    def _inputs(self, original: Callable[..., tuple[Any, Any, Any]], *args: Any) -> Any:
+        """Hold the arrays that attention will see to the scheduler's blocks."""
+        token_ids, positions, metadata = original(*args)
+        manager, host = self.scheduler.kv_cache_manager, metadata.host
+        check(
+            AttentionStep(
+                query_start_loc=host.query_start_loc,
+                seq_lens=host.seq_lens,
+                block_table=host.block_table,
+                slot_mapping=host.slot_mapping,
+                num_tokens=len(token_ids),
+                max_query_len=metadata.max_query_len,
+                max_seq_len=metadata.max_seq_len,
+                block_size=manager.block_size,
+                block_ids=[
+                    manager.get_block_ids(req_id)
+                    for req_id in self.executor.model_runner.input_batch.req_ids
+                ],
+            )
+        )
+        return token_ids, positions, metadata
+
+    def _build(self, original: Callable[[Any], Any], common: Any) -> Any:
+        """Hold each plan of programs to the queries that it is for."""
+        prepared = original(common)
+        starts = common.query_start_loc.cpu().numpy()
+        check(*(PlannedStep(starts, plan) for plan in prepared.plans.values()))
+        return prepared
 
     def after_schedule(self, record: StepRecord) -> None:
         """Check the state that the orders were written from."""

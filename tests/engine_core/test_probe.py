@@ -186,6 +186,8 @@ class TestRegistry:
             assert inv.anchors
             assert inv.phase in range(20)
         assert {inv.owner for inv in all_invariants()} == {
+            "attention_plan",
+            "attention_step",
             "block_pool",
             "capture_sizes",
             "cudagraph_dispatcher",

@@ -11,11 +11,12 @@ All lots of a row fit into one program, as there are at most
 no order in which the segments have to finish: the launch of this kernel after the other is the only
 synchronisation.
 
-A segment may have seen nothing, since its text ended before it or its window began behind it. Its
-total is then 0, and this is how the merge knows: of such a lot neither the largest score nor the
-sum is read, which hold what an earlier step left.
+A segment may have seen nothing: a text may have fewer tiles than there are segments, and in a
+chunk an early token may see none of the last. Its total is then 0, and this is how the merge
+knows. Of such a lot the weighted sum is not read: nobody wrote it in this step, and what an earlier
+one left there may be anything.
 
-Base 2, as in the kernel that wrote the lots. The copies of `a` are float32 whatever the model's
+Base 2, as in the kernel that wrote the lots. The weighted sums are float32 whatever the model's
 type is: they are sums that go on.
 
 Upstream: {up}`vllm/v1/attention/ops/triton_unified_attention.py#reduce_segments`.

@@ -14,8 +14,8 @@ read by the second product: four times $n^2$ numbers a head, beside $4 n d$ that
 {given}`4096 tokens` and a head of {given}`128` numbers that is
 {qty}`attention-score-traffic-share` times what is needed. The scores of one tile, however, fit in
 registers, and the online softmax lets us forget them at once. So nothing of size $n^2$ ever exists.
-FlashAttention {cite}`flashattention` is that sentence. It does not save one operation; it
-saves the traffic.
+FlashAttention {cite}`flashattention` is that sentence. It saves no operation (the corrections are
+a few more); it saves the traffic.
 
 A decode is another case, with the same kernel. Its scores are few, and its keys and values are
 read once whatever one does: two operations for each number read and each query head. Then the
@@ -36,8 +36,20 @@ before anybody on the host has counted blocks. So request $i$, whose tokens star
 blocks from $\lfloor q_i / Q \rfloor + i$ on, where $Q$ is the tokens of a block. The next request's
 first block is $\lfloor q_{i+1} / Q \rfloor + i + 1$, hence request $i$ has $\lfloor q_{i+1} / Q
 \rfloor - \lfloor q_i / Q \rfloor + 1$ blocks. That is enough for its tokens, and at most one too
-many, which finds that it is past the end and leaves. A program inverts the formula by a binary
-search in an array that all programs read. Upstream's numbering is the same
+many, which finds that it is past the end and leaves. Three requests with 1, 4 and 3 tokens, blocks
+of $Q = 2$:
+
+```text
+request       tokens     first block     needs   gets
+A                0       0 // 2 + 0 = 0      1   0
+B             1 .. 4     1 // 2 + 1 = 1      2   1, 2, and 3 leaves
+C             5 .. 7     5 // 2 + 2 = 4      2   4, 5, and 6 leaves
+launched                 8 // 2 + 3 = 7
+```
+
+The last line needs no request's length, only how many tokens and requests there are: that much the
+host knows ({inv}`plan-reaches-every-query`). A program inverts the formula by a binary search in an
+array that all programs read. Upstream's numbering is the same
 ({up}`vllm/v1/attention/ops/triton_attention_helpers.py#find_seq_idx`). Where each request has one
 token, block $i$ is request $i$ and nobody searches.
 
@@ -45,7 +57,9 @@ token, block $i$ is request $i$ and nobody searches.
 block itself. Tiles before a sliding window are not masked but skipped, and so are those after the
 diagonal. What is left is cut evenly among the segments, here, from the lengths in memory: the host
 decides how *many* segments there are, not where they begin, so a recorded graph stays right while
-texts grow.
+texts grow. (Upstream cuts the whole text and takes the window's part of each segment afterwards
+({up}`vllm/v1/attention/ops/triton_attention_helpers.py#compute_tile_loop_bounds`). With a window of
+{given}`1,024` in a text of {given}`32,768` tokens at most two of its 16 segments have work.)
 
 **Where are they?** Position $p$ is at place $p$ mod $B$ of block `block_table[request, p // B]`.
 Each lane looks up its own position. So the tile need not be a multiple of the block, nor the block
@@ -57,13 +71,14 @@ A page holds what an earlier owner left, and the table's row ends in stale ids. 
 does not help: zero times NaN is NaN. So no position outside of what the block's tokens may see is
 ever *loaded*; the mask of the load is as much part of the result as the mask of the scores.
 
-And a row may see nothing of a tile, when its window begins later. Its largest score is then
-$-\infty$, and is measured from 0.
+And a row may see nothing of a tile, when its window begins later. Its largest score is then still
+$-\infty$; it is measured from 0, and stays $-\infty$ for the tiles that follow.
 
 ## Powers of two
 
-The exponential of the hardware is $2^x$. Scores are multiplied by $\log_2 e$ where they are scaled
-anyway, so that $2^x$ of them is $e^x$ of the real ones; `largest` is in these units, too, and
+PTX, the assembly that Triton writes for NVIDIA's devices, has an instruction for $2^x$ (`ex2`) and
+none for $e^x$. So scores are multiplied by $\log_2 e$ where they are scaled anyway, and $2^x$ of
+them is $e^x$ of the real ones; `largest` is in these units, too, and
 {py:mod}`~mini_vllm.kernels.triton.reduce_segments` knows it. A soft cap wants
 $\tanh x$, written so that it goes to 1 and to -1 at the ends, and at no place to infinity over
 infinity:
