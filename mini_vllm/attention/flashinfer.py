@@ -7,9 +7,8 @@ object of the library, and the metadata only carries it.
 
 Two things follow. What `plan` decides with must be known when it is called, and that includes
 things which here belong to the layer: the window, the cap, the scale. So there is one plan for each
-window and cap that the model's layers have. (Upstream
-{up}`infers what all layers share <vllm/v1/attention/backends/utils.py#infer_global_hyperparameters>`,
-and {up}`refuses models whose layers differ
+window and cap that the model's layers have. (Upstream {up}`infers what all layers share
+<vllm/v1/attention/backends/utils.py#infer_global_hyperparameters>`, and {up}`refuses models whose layers differ
 <vllm/v1/attention/backends/flashinfer.py#FlashInferMetadataBuilder.build@"has_same_window_lefts:">`,
 except on TensorRT-LLM's kernels.) And planning is work of the host, on lengths that it must have:
 this builder copies them from the device, and waits for it. So does upstream's, where
@@ -23,10 +22,10 @@ taken in each last page.
 Blocks of 16, 32 and 64 are what upstream's kernels take
 ({up}`vllm/v1/attention/backends/flashinfer.py#FlashInferBackend.get_supported_kernel_block_sizes`);
 a block that is a multiple of one of these is allowed there too, and handed over in pieces. Heads of
-64, 128 and 256 are
-{up}`in its list <vllm/v1/attention/backends/flashinfer.py#FlashInferBackend.get_supported_head_sizes>`,
-which also has 512. Prompts and decodes go through the same wrapper here; upstream takes another one
-for decodes.
+64, 128 and 256 are {up}`in its list
+<vllm/v1/attention/backends/flashinfer.py#FlashInferBackend.get_supported_head_sizes>`, which also
+has 512. Prompts and decodes go through the same wrapper here; upstream takes another one for
+decodes.
 
 Written from the library's documented interface. Not run yet: it needs a CUDA device and the
 package; `tests/gpu` holds the tests that wait for both.

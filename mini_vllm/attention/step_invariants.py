@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -162,7 +163,7 @@ def _slots_follow_positions(step: AttentionStep) -> Iterator[str]:
 )
 def _plan_reaches_every_query(step: PlannedStep) -> Iterator[str]:
     plan, starts = step.plan, step.query_start_loc.tolist()
-    for row, (start, end) in enumerate(zip(starts, starts[1:])):
+    for row, (start, end) in enumerate(pairwise(starts)):
         # Where the numbering of the kernel puts the request's first block, and how many it needs.
         first = row if plan.one_query else start // plan.queries + row
         needed = -(-(end - start) // plan.queries)

@@ -15,11 +15,11 @@ all steps, since these follow one another, and its size is bounded before any st
 
 A recorded launch keeps its number of programs, which is what the plan decides. Everything else the
 kernel reads from memory. So it is enough to plan a capture for the longest past that a replay may
-ever see: short pasts then have segments with nothing in them, which say so and leave. The plan depends
-on the number of tokens too, and a mixed batch of as many tokens may have any number of requests; a
-recorded one has as many as it was padded to. Both hold for every batch that the runner can pad, so
-support is {py:class}`ALWAYS <mini_vllm.attention.graph_support.AttentionCGSupport>`, as it is
-upstream:
+ever see: short pasts then have segments with nothing in them, which say so and leave. The plan
+depends on the number of tokens too, and a mixed batch of as many tokens may have any number of
+requests; a recorded one has as many as it was padded to. Both hold for every batch that the runner
+can pad, so support is
+{py:class}`ALWAYS <mini_vllm.attention.graph_support.AttentionCGSupport>`, as it is upstream:
 {up}`vllm/v1/attention/backends/triton_attn.py#TritonAttentionMetadataBuilder@"AttentionCGSupport.ALWAYS"`.
 
 Runs on CUDA. On a CPU it runs only where the process was started with `TRITON_INTERPRET=1`, which

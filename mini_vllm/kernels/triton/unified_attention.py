@@ -36,8 +36,8 @@ before anybody on the host has counted blocks. So request $i$, whose tokens star
 blocks from $\lfloor q_i / Q \rfloor + i$ on, where $Q$ is the tokens of a block. The next request's
 first block is $\lfloor q_{i+1} / Q \rfloor + i + 1$, hence request $i$ has $\lfloor q_{i+1} / Q
 \rfloor - \lfloor q_i / Q \rfloor + 1$ blocks. That is enough for its tokens, and at most one too
-many, which finds that it is past the end and leaves. Three requests with 1, 4 and 3 tokens, blocks
-of $Q = 2$:
+many, which finds that it is past the end and leaves. Here are three requests that have one, four
+and three tokens, in blocks of $Q = 2$:
 
 ```text
 request       tokens     first block     needs   gets
