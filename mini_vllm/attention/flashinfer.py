@@ -8,7 +8,8 @@ object of the library, and the metadata only carries it.
 Two things follow. What `plan` decides with must be known when it is called, and that includes
 things which here belong to the layer: the window, the cap, the scale. So there is one plan for each
 window and cap that the model's layers have. (Upstream {up}`infers what all layers share
-<vllm/v1/attention/backends/utils.py#infer_global_hyperparameters>`, and {up}`refuses models whose layers differ
+<vllm/v1/attention/backends/utils.py#infer_global_hyperparameters>`, and
+{up}`refuses models whose layers differ
 <vllm/v1/attention/backends/flashinfer.py#FlashInferMetadataBuilder.build@"has_same_window_lefts:">`,
 except on TensorRT-LLM's kernels.) And planning is work of the host, on lengths that it must have:
 this builder copies them from the device, and waits for it. So does upstream's, where
