@@ -142,11 +142,9 @@ def mla_expand() -> int:
 
 @quantity("i04-mla-break-even", unit="token", source=MLA, phases=(4,))
 def mla_break_even() -> int:
-    """Queries of a chunk, over a long context, up to which the latent form needs fewer operations.
-
-    Moving a new token's queries in and its results out costs what spelling it out costs, so new
-    tokens stand on both sides and cancel.
-    """
+    """Queries of a chunk over a long context up to which the latent form needs less arithmetic."""
+    # Moving a new token's queries in and its results out costs what spelling it out costs: the new
+    # tokens stand on both sides, and cancel.
     return mla_expand() // (MLA_HEADS * (mla_pair_mqa() - mla_pair_mha()))
 
 

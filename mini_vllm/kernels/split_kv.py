@@ -40,7 +40,7 @@ every request has a single new token
 
 The plan also says how many query rows a program takes at once. The query heads of a group share
 their keys, so they are rows of one tile: a key is loaded once and multiplied $g$ times. A matrix
-unit wants {given}`16` rows at least, and upstream's tile
+unit (NVIDIA: tensor core) wants {given}`16` rows at least, and upstream's tile
 {up}`has as many
 <vllm/v1/attention/ops/triton_unified_attention.py#unified_attention@"16 if num_queries_per_kv">`.
 A decode of a group of 4 fills 4 of them and wastes the rest. In time that costs nothing, as long as

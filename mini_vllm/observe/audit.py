@@ -61,7 +61,7 @@ class Audit(Probe):
 
     def __enter__(self) -> Audit:
         super().__enter__()
-        runner = getattr(self.executor, "model_runner", None)
+        runner: Any = self.executor.model_runner
         if hasattr(runner, "_prepare_inputs"):
             self._wrap(runner, "_prepare_inputs", self._inputs)
             if hasattr(runner.metadata_builder, "plan"):
@@ -72,6 +72,7 @@ class Audit(Probe):
         """Hold the arrays that attention will see to the scheduler's blocks."""
         token_ids, positions, metadata = original(*args)
         manager, host = self.scheduler.kv_cache_manager, metadata.host
+        runner: Any = self.executor.model_runner
         check(
             AttentionStep(
                 query_start_loc=host.query_start_loc,
@@ -82,10 +83,7 @@ class Audit(Probe):
                 max_query_len=metadata.max_query_len,
                 max_seq_len=metadata.max_seq_len,
                 block_size=manager.block_size,
-                block_ids=[
-                    manager.get_block_ids(req_id)
-                    for req_id in self.executor.model_runner.input_batch.req_ids
-                ],
+                block_ids=[manager.get_block_ids(r) for r in runner.input_batch.req_ids],
             )
         )
         return token_ids, positions, metadata
