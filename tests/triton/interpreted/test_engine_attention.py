@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,12 @@ import pytest
 transformers = pytest.importorskip("transformers")
 
 from mini_vllm import LLM, SamplingParams  # noqa: E402
-from mini_vllm.attention.triton_attention import TritonAttentionBackend  # noqa: E402
+from mini_vllm.attention.triton_attention import (  # noqa: E402
+    TritonAttentionBackend,
+    TritonMetadataBuilder,
+)
+from mini_vllm.errors import InvariantError  # noqa: E402
+from mini_vllm.observe.audit import Audit  # noqa: E402
 
 NAME = "engine_model_checkpoints"
 if NAME not in sys.modules:
@@ -46,7 +52,9 @@ def answers(checkpoint: str, backend: str, **settings) -> list[list[int]]:
     assert runner.attention_choice.backend.name == backend
     params = SamplingParams(temperature=0.0, max_tokens=4, ignore_eos=True, detokenize=False)
     requests = [{"prompt_token_ids": ids} for ids in PROMPTS]
-    return [out.outputs[0].token_ids for out in llm.generate(requests, params, use_tqdm=False)]
+    with Audit(llm.llm_engine):  # its arrays and its plans, before a kernel believes them
+        outputs = llm.generate(requests, params, use_tqdm=False)
+    return [out.outputs[0].token_ids for out in outputs]
 
 
 def test_the_same_tokens_in_chunks_and_mixed_steps(checkpoint, monkeypatch):
@@ -64,3 +72,15 @@ def test_the_same_tokens_in_chunks_and_mixed_steps(checkpoint, monkeypatch):
     assert len({window for window, _ in calls}) == 2
     # Runs of tokens, and steps in which each request has one.
     assert {count for _, count in calls} >= {8, 3}
+
+
+def test_a_plan_that_misses_a_query_is_stopped_before_its_launch(checkpoint, monkeypatch):
+    plan = TritonMetadataBuilder.plan
+
+    def too_few_blocks(self, common, window):
+        whole = plan(self, common, window)
+        return replace(whole, num_query_blocks=whole.num_query_blocks - 1 - common.num_reqs)
+
+    monkeypatch.setattr(TritonMetadataBuilder, "plan", too_few_blocks)
+    with pytest.raises(InvariantError, match="plan-reaches-every-query"):
+        answers(checkpoint, "triton")
