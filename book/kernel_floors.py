@@ -74,6 +74,7 @@ def _layer_costs(tokens: int) -> dict[str, KernelCost]:
         "product: queries, keys, values": linear_cost(tokens, (q + 2 * kv) * size, HIDDEN),
         "split, norm, rotate": split_qkv_rotary_cost(tokens, q, kv, size, norm=True),
         "write keys and values": write_kv_cost(tokens, tokens, kv, size),
+        "product: attention's output": linear_cost(tokens, HIDDEN, q * size),
         "product: gate and up": linear_cost(tokens, 2 * INTERMEDIATE, HIDDEN),
         "silu, multiply": silu_and_mul_cost(tokens, INTERMEDIATE),
         "product: down": linear_cost(tokens, HIDDEN, INTERMEDIATE),

@@ -82,6 +82,12 @@ def tp8_share() -> float:
     return 100 * launches() / (decode_step() / 8)
 
 
+@quantity("i05-tp8-gain", unit="×", source=TIMES, phases=(5,))
+def tp8_gain() -> float:
+    """How many times as fast eight devices are when the host's launches are the step."""
+    return decode_step() / launches()
+
+
 @quantity("i05-prefill-share", unit="%", source=TIMES, phases=(5,))
 def prefill_share() -> float:
     """Launch time over a step of 8,192."""
@@ -98,6 +104,12 @@ def graph_tokens() -> int:
 def graph_utilization() -> float:
     """The utilization that gives them back on a device of 80 GB."""
     return 0.92 + 1.5 / 80
+
+
+@quantity("i05-pools-apart", unit="", source=PIN, phases=(5,))
+def pools_apart() -> float:
+    """What pools of their own would take, in units of the largest graph's memory."""
+    return sum(SIZES) / max(SIZES)
 
 
 @quantity("i05-lora-descriptors", unit="", source=PIN, phases=(5,))

@@ -134,6 +134,13 @@ def times_06b() -> float:
     return eager(durations, 10e-6) / graph(durations, 10e-6)
 
 
+@quantity("p05-idle-06b", unit="%", source=FLOORS)
+def idle_06b() -> float:
+    """Share of that step, launched one by one, in which the device does nothing."""
+    durations = step(QWEN3_06B, 1)
+    return 100 * (1 - busy(durations) / eager(durations, 10e-6))
+
+
 @quantity("p05-times-8b-tp8", unit="×", source=FLOORS)
 def times_8b_tp8() -> float:
     """And for 16 decodes of Llama-3-8B on eight devices, communication left out."""

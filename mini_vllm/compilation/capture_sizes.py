@@ -9,9 +9,9 @@ prices:
 - each gap between two sizes costs **padding**: rows that are computed and thrown away;
 - each step beyond the largest size runs **eagerly** and pays for every launch again.
 
-The usual ladder has steps of 8 up to 256 and of 16 from there on, so that padding shrinks to a few
-percent where a step is expensive, and is up to a half where it costs nearly nothing: a decode step
-of 5 rows and one of 8 read the same weights.
+The usual ladder has steps of 8 up to 256 and of 16 from there on. So padding is nearly half of the
+rows at worst, in a step of 9, where it costs next to nothing: 9 rows and 16 read the same weights.
+It shrinks to a few percent where a step is expensive.
 
 ```{listing} mini_vllm.compilation.capture_sizes.default_capture_sizes
 ```
@@ -20,8 +20,10 @@ of 5 rows and one of 8 read the same weights.
 
 At twice the number of requests that may run, but not above {given}`512 tokens`, and never above
 the step's budget. Twice, although a step of decodes has one token per request: a mixed step may
-have more, and with pieces it finds a graph too. Beyond a few hundred tokens the matrix products
-take long enough to hide the launches.
+have more, and with pieces it finds a graph too. Upstream's reasons for the two bounds are
+{up}`memory, where few requests may run, and start-up time
+<vllm/config/compilation.py#CompilationConfig@"prevents capture of many large graphs">`:
+graphs of many rows take long to capture and gain little.
 
 Upstream: {up}`vllm/config/vllm.py#VllmConfig._set_cudagraph_sizes`.
 """

@@ -1,11 +1,11 @@
 r"""What does compiling a piece save, and what does it cost?
 
 A piece in plain torch is a list of calls, and each reads its input from memory and writes its
-result back. Between two matrix products there are a dozen: widen, square, mean, root, multiply,
-cast, add, rotate. None of them computes anything to speak of; all of them move the whole row. A
-compiler sees the list at once and writes one loop for what needs no product: a row is read once,
-stays in registers, and is written once. Calls become fewer, and so does traffic. The products stay
-with the library that had them.
+result back. Between two matrix products stand the small ones: widen, square, mean, root, multiply,
+cast, add, rotate. None of them computes anything to speak of; nearly all of them move whole rows. A
+compiler sees the list at once and writes few loops for what needs no product. In a loop a row is
+read, stays in registers, and is written once. Calls become fewer, and so do the bytes. The products
+stay with the library that had them.
 
 That is also why the hand-written kernels are put aside when pieces are compiled: they do such
 fusions already, each for its own few lines, and a compiler cannot look into them. Upstream turns
@@ -24,9 +24,9 @@ matter. Tracing takes 1 for a number that means something (it may broadcast), so
 has code of its own. Two shapes are run at start, two rows and one row, and no step compiles
 afterwards.
 
-Results are those of the same operations in another order of rounding: fused loops keep in float32
-what separate calls would have rounded to the model's type on the way. In float32 that leaves the
-same tokens; in bfloat16 the compiled piece is the more exact one.
+Results are those of the same operations, rounded at other places: fused loops keep in float32
+what separate calls would have rounded to the model's type on the way. The tests find the same
+tokens in float32. In bfloat16 they may differ, and the compiled piece has rounded less often.
 
 Upstream: {up}`vllm/compilation/piecewise_backend.py#PiecewiseBackend`.
 """

@@ -2,20 +2,19 @@ r"""What must be in order before a device writes down what it is asked to do?
 
 Three things, each of which fails late if it is missing.
 
-**A side stream.** Capture watches a stream, and must see all that the function launches and
-nothing else. The default stream cannot be watched, since every other stream waits for it. torch
-opens one of its own for the capture.
+**A side stream.** A stream is a queue of work on the device. Capture watches one, and must see all
+that the function launches and nothing else. CUDA's default stream cannot be captured, so torch
+opens one of its own.
 
-**A run before.** The first call of a matrix library chooses an algorithm, takes a workspace and
-loads code; a compiler compiles. Part of that is forbidden in a capture, and none of it belongs
-into a record. So each function is run once or more before it is captured, on a side stream as
-well, since workspaces belong to streams.
+**A run before.** On its first call a library may choose an algorithm, take a workspace or load
+code; a compiler compiles. Some of that is forbidden in a capture, and none of it belongs into a
+record. So each function is run once or more before it is captured, on a side stream too, as torch's
+documentation shows it.
 
-**One pool.** A graph keeps the memory of everything that it computes on the way, for as long as it
-lives: its addresses are in the record. With a pool for each, thirty sizes would cost thirty times
-the intermediate results of a step. But no two graphs run at once, so they may use the same memory,
-if nobody keeps a result of one while another runs. The largest is captured first; then the memory
-that it leaves behind is enough for each of the others.
+**One pool.** A graph keeps the memory in which it computes for as long as it lives, since those
+addresses are in the record. With a pool for each, thirty sizes would need thirty such areas. But no
+two graphs run at once, so they may share one, if nobody keeps a result of one while another runs.
+The largest is captured first. What it took is then free for the next, which need less.
 
 Not run yet on a device in this book's environment; the tests marked `gpu` do, where there is one.
 Upstream: {up}`vllm/compilation/cuda_graph.py#CUDAGraphWrapper.__call__` and
@@ -61,7 +60,10 @@ class DeviceGraphs:
     def capturing(self) -> Iterator[None]:
         r"""Around all captures: no garbage collection in between, and the memory counted.
 
-        A collection would free tensors of others on the device, which a capture must not see.
+        One collection before all of them is enough; one at each makes capturing
+        {up}`very slow <vllm/compilation/cuda_graph.py#CUDAGraphWrapper.__call__@"across layers">`.
+        Upstream freezes the collector, too:
+        {up}`vllm/v1/worker/gpu_model_runner.py#GPUModelRunner.capture_model@"_freeze_gc()"`.
         """
         torch.cuda.synchronize(self.device)
         gc.collect()

@@ -9,14 +9,15 @@ what it stands for:
 - **configuration**: the checkpoint's own, the type to compute in, the device, the settings of the
   compiler;
 - **code**: every file of the rooms that are traced, by content;
-- **versions**: Python, torch, this engine, and what the processor can do.
+- **versions**: Python, torch, and what the processor can do.
 
 Each key has a folder of its own ({py:func}`use_cache`), which torch's compiler is pointed to by
 `TORCHINDUCTOR_CACHE_DIR`. Torch has a cache of its own anyway, one folder for each user, shared by
-all programs; if one of them is killed while it writes, the others find half a library there. A
-folder for each key keeps apart what does not belong together, and can be thrown away by name.
+all programs. When this engine was built, a program was killed while it wrote there, and the next
+one found half a library. A folder for each key keeps apart what does not belong together, and can
+be thrown away by name.
 
-Upstream does the same, with the same ingredients:
+Upstream names its folder in the same way, after environment, configuration, code and compiler:
 {up}`vllm/compilation/backends.py#VllmBackend.__call__@"factors = [env_hash, config_hash, code"`.
 """
 

@@ -9,10 +9,16 @@ is not.
 
 A graph reads its inputs where they lay at capture. So a wrapper remembers where that was, and at
 each replay compares. If a tensor has moved it says which one, since the alternative is a step that
-is computed on old numbers. With `copy_inputs` it copies the newcomer to the old place instead:
-right in all cases, one more launch for each. Upstream checks only when it logs at debug level
-({up}`vllm/compilation/cuda_graph.py#CUDAGraphWrapper.__call__@"self.is_debugging_mode:"`), and
-relies on buffers that never move.
+is computed on old numbers. With `copy_inputs` it copies the newcomer to the old place instead, at
+the price of one more launch for each.
+
+Upstream relies on buffers that never move. It compares only when it logs at debug level
+({up}`vllm/compilation/cuda_graph.py#CUDAGraphWrapper.__call__@"self.is_debugging_mode:"`), and then
+only {up}`positional arguments
+<vllm/compilation/cuda_graph.py#CUDAGraphWrapper.__call__@"assert new_input_addresses == ">`.
+Pieces get theirs by position. The whole model is {up}`called by keyword
+<vllm/v1/worker/gpu_model_runner.py#GPUModelRunner._model_forward>`, so for a full graph two empty
+lists are compared. And attention's metadata is no argument anywhere: it comes by the context.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 r"""Where can a model be cut?
 
 Where its tokens meet. A norm, a projection, a rotation, an MLP: each treats every row alone, and
-does the same whatever request the row belongs to. Only attention asks who is who, and that is
-what no graph for a mixed step can hold. So the model is cut before and after each attention:
+does the same whatever request the row belongs to. Only attention asks who is who, and with many
+backends that cannot be frozen for a mixed step. So the model is cut before and after each
+attention:
 
 ```text
 begin      embed, norm, qkv, rotate                                    layer 0
@@ -14,11 +15,11 @@ between    output, norm, MLP, norm, qkv, rotate                        layers 1 
 end        output, norm, MLP, norm                                     last layer
 ```
 
-For a model of $n$ layers that is $n + 1$ pieces. A piece is a function of tensors of one size, the
-number of rows, and so it can be captured for a padded number of them, or compiled once for any. The
-cut goes *through* layers: what follows an attention in one layer and what precedes it in the next
-are one piece, with one launch at replay, and a compiler sees the add, the norm and the product that
-follows side by side.
+For a model of $n$ layers that is $n + 1$ pieces. Only one size of a piece varies, the number of
+rows. So it can be captured for a padded number of them, or compiled once for any. The cut goes
+*through* layers: what follows an attention in one layer and what precedes the next are one piece.
+It is replayed with one call, and a compiler sees the add, the norm and the product that follows
+side by side.
 
 Upstream writes the model whole, lets the compiler trace it, and splits the traced graph at the
 operations that are called attention ({up}`vllm/compilation/backends.py#split_graph`). It finds the
@@ -27,8 +28,8 @@ same pieces.
 ## A step that is padded
 
 The pieces then compute rows that are nobody's. These rows never reach attention, which is handed
-the real ones only; in the pieces they hold what an earlier step left there, and since no row looks
-at another, it does not matter what. That is why a piece needs no mask.
+the real ones only. In the pieces they hold whatever is there, and since no row looks at another, it
+does not matter what. That is why a piece needs no mask.
 
 What attention returns is copied to the place where the next piece was captured to read it: one more
 launch a layer, which upstream avoids, since its attention writes to a place that it is given

@@ -12,14 +12,18 @@ later. So here is a graph that one can look at. {py:class}`RecordedGraph` captur
 by standing between torch and its operations: it notes each with the very tensors that it was
 called with, and a replay runs exactly those operations on exactly those tensors, and writes each
 result where the first one lies. Nothing else is run. A Python branch, a new shape, a value from
-the host is frozen in it as in the real thing, and what no device could capture is refused where it
+the host is frozen in it as in the real thing. What a device could not capture is refused where it
 happens, in words:
 
 - reading a number on the host (`.item()`, `.tolist()`, `.numpy()`, `if tensor:`): a device would
   have to finish first, and nothing may wait in a capture;
 - a result whose *shape* depends on numbers (`nonzero`, a mask as an index): its memory could not
   be laid out beforehand;
-- drawing random numbers, and tensors made of a list on the host, which come from outside the graph.
+- a tensor made of a list on the host: it would have to be copied from memory that is gone by the
+  next replay.
+
+One thing is refused here and allowed there: drawing random numbers. On a device torch keeps the
+generator's place in memory and moves it on at each replay; this graph has no such place.
 
 ```python
 x = torch.zeros(4)

@@ -19,7 +19,7 @@ Upstream's table has another axis
 ({up}`vllm/config/compilation.py#CompilationConfig.resolve_cudagraph_mode_and_sizes`). Its pieces
 come out of the compiler, so without compilation there are none, and everything that would be
 piecewise is eager. Ours are cut by hand, in the model, and exist either way.
-{up}`env:VLLM_USE_BREAKABLE_CUDAGRAPH` gives upstream the same freedom.
+{up}`env:VLLM_USE_BREAKABLE_CUDAGRAPH` gives upstream the same freedom for a few kinds of attention.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 r"""How should a step be launched: call by call, or as something made beforehand?
 
-A small model on a fast device spends most of a step on *asking*. Each operation is a call from
-Python through the framework into the driver, some microseconds long, and a decode step of a few
-hundred operations pays it a few hundred times, whether the batch holds one request or thirty. Two
-techniques take that price away, and they are independent of each other:
+A small model on a fast device can spend most of a step on *asking*. Each operation is a call from
+Python through the framework into the driver. A decode step of a few hundred operations pays for it
+a few hundred times, whether the batch holds one request or thirty. Two techniques take that price
+away, and here they are independent of each other:
 
 - **compiling** (`mode`): fewer operations. Neighbours that only pass numbers to each other are
   fused into one kernel, which also saves the way through memory;
@@ -16,10 +16,11 @@ where it was). See {py:mod}`mini_vllm.compilation`.
 
 ## The modes of graphs
 
-What a graph cannot hold is a decision. Attention over prompts *is* one: how many queries a request
-has, how far each looks back, differs in every step and changes which kernel runs. So there are two
-kinds of graphs. A **full** one holds the whole model, attention included, and fits steps in which
-every request has the same number of new tokens. A **piecewise** one leaves attention out: the
+What a graph cannot hold is a decision of the host. For many backends attention over prompts *is*
+one: how many queries a request has and how far each looks back differs in every step, and decides
+which kernel runs, and how large. So there are two kinds of graphs. A **full** one holds the whole
+model, attention included. In the two lower modes of the table it serves only steps of decodes, in
+which every request has the same number of new tokens. A **piecewise** one leaves attention out: the
 model is cut at each attention, the pieces between are graphs, and attention is called as usual.
 
 | `cudagraph_mode` | steps of decodes only | mixed steps |

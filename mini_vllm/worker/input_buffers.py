@@ -16,8 +16,17 @@ whoever reads it:
 | `block_table` | 0 | block 0, which is never handed out |
 
 The third row is a decision. Padding *tokens* belong to no request at all; padding *requests* have
-no tokens. So a kernel that goes by requests does nothing for either of them. Upstream fills in the
-same way ({up}`vllm/v1/worker/gpu_model_runner.py#GPUModelRunner._prepare_inputs`).
+no tokens. So a kernel that goes by requests does nothing for either of them.
+
+Upstream fills in the same, at several places:
+{up}`queries and lengths
+<vllm/v1/worker/gpu_model_runner.py#GPUModelRunner._prepare_inputs@".fill(cu_num_tokens[-1])">`,
+{up}`slots
+<vllm/v1/worker/gpu_model_runner.py#GPUModelRunner._get_slot_mappings@".fill_(-1)">`,
+{up}`block tables <vllm/v1/worker/gpu_model_runner.py@".fill_(NULL_BLOCK_ID)">`,
+{up}`positions
+<vllm/v1/worker/gpu_model_runner.py#GPUModelRunner._preprocess@":num_input_tokens].zero_()">`.
+Token ids it leaves: what an earlier step wrote there is a word of the vocabulary, too.
 """
 
 from __future__ import annotations
