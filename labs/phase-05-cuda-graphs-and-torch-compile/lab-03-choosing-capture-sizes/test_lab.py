@@ -165,6 +165,8 @@ def test_steps_of_eight_become_steps_of_sixteen(impl, truth):
     assert found[:3] == [1, 2, 4]
     assert impl.default_sizes(1024, 8192) == found, "512 is the end, however many requests"
     assert impl.default_sizes(1024, 513) == found
+    for budget in (700, 8192):
+        assert impl.default_sizes(128, budget, 4) == found, "and however many tokens each has"
 
 
 @pytest.mark.task(4)
@@ -213,6 +215,33 @@ def test_sums_give_what_counting_gives(impl, trace, data):
     last = data.draw(st.integers(0, len(made.sizes) - 1))
     first = data.draw(st.integers(0, last))
     assert impl.padding(made, first, last) == stretch(made, first, last)
+
+
+class Watched(list):
+    r"""A list that counts how many of its values are looked at."""
+
+    looks = 0
+
+    def __getitem__(self, place):
+        found = super().__getitem__(place)
+        Watched.looks += len(found) if isinstance(place, slice) else 1
+        return found
+
+    def __iter__(self):
+        for value in super().__iter__():
+            Watched.looks += 1
+            yield value
+
+
+@pytest.mark.task(5)
+def test_a_stretch_takes_the_same_for_few_and_for_many(impl):
+    made = impl.Ladder(Watched(range(1, 1001)), Watched(range(1001)), Watched(range(1001)))
+    taken = []
+    for first in (998, 0):
+        Watched.looks = 0
+        impl.padding(made, first, 999)
+        taken.append(Watched.looks)
+    assert taken[0] == taken[1], "values looked at, for two sizes and for a thousand"
 
 
 # ---------------------------------------------------------------- task 6: the table

@@ -115,6 +115,7 @@ def words(text):
         ("FULL", SINGLE, True, 2, ["FULL", "FULL_AND_PIECEWISE", "PIECEWISE"]),
         ("FULL", SINGLE, False, 2, ["FULL", "FULL_DECODE_ONLY", "NONE"]),
         ("FULL_DECODE_ONLY", NEVER, True, 1, ["FULL_DECODE_ONLY", "PIECEWISE"]),
+        ("FULL_DECODE_ONLY", NEVER, False, 1, ["FULL_DECODE_ONLY", "NONE"]),
         ("FULL_AND_PIECEWISE", NEVER, False, 1, ["FULL_AND_PIECEWISE", "NONE"]),
     ],
 )
@@ -284,6 +285,18 @@ def test_the_edge_and_the_drafts(impl, truth):
     found = impl.dispatch([4] * 9, setup, graphs_of(impl, setup))
     truth("drafts", found.shape.num_tokens - 4 * 9)
     assert (found.mode, *found.shape) == ("FULL", 40, 10, True)
+    found = impl.dispatch([3, 5], setup, graphs_of(impl, setup))
+    assert (found.mode, *found.shape) == ("PIECEWISE", 8, None, False), "no two decodes of 4"
+
+
+@pytest.mark.task(7)
+def test_pieces_take_sizes_of_no_decode(impl):
+    r"""Without full graphs for decodes nobody has rounded the sizes."""
+    given_parts(impl)
+    setup = impl.Setup("PIECEWISE", (1, 2, 4, 8), 6, query_len=3)
+    graphs = [("PIECEWISE", impl.Shape(size)) for size in (8, 4, 2, 1)]
+    found = [impl.dispatch(step, setup, graphs).shape.num_tokens for step in ([1], [3], [3, 3])]
+    assert found == [1, 4, 8]
 
 
 @pytest.mark.task(7)

@@ -125,6 +125,8 @@ def test_a_cold_start_does_not_count(impl):
         # quartiles 8, 10 and 12; medians of the halves 10 and 10
         ([8.0, 12.0, 10.0, 8.0, 12.0], (4, 0.4, 0.0), []),
         ([8.0, 12.0, 10.0, 8.0, 12.0], (4, 0.3, 0.0), [("spread", 0.4, 0.3)]),
+        # quartiles 9, 10 and 11, though the mean is 20
+        ([8.0, 9.0, 10.0, 11.0, 62.0], (4, 0.15, 9.0), [("spread", 0.2, 0.15)]),
         # one value far away: neither says anything
         ([10.0, 10.0, 10.0, 900.0, 10.0, 10.0, 10.0, 10.0], (8, 0.0, 0.0), []),
         # 9 and 10 in the halves, 9.5 in the middle; quartiles 9 and 10
@@ -250,6 +252,20 @@ def test_other_results_are_not_measured(impl):
     with pytest.raises(impl.Refused, match=r"(?s)(?=.*eager)(?=.*graph)"):
         reported(impl, made, made.call(1, 1, result=2.0), made.call(1, 1, result=3.0))
     assert not measured, "what computes something else has no time"
+
+
+@pytest.mark.task(7)
+def test_results_are_compared_number_by_number_though_they_lie_in_one_place(impl):
+    given_parts(impl, {"eager": [1.0], "graph": [1.0]})
+    made, place = impl.StandIn(), [0.0, 0.0]
+
+    def writes(*numbers):
+        return lambda: place.__setitem__(slice(None), numbers)
+
+    calls = {"eager": writes(1.0, 2.0), "graph": writes(2.0, 1.0)}
+    spoil, read = writes(float("nan"), float("nan")), lambda: place
+    with pytest.raises(impl.Refused):
+        impl.report(calls, spoil, read, made.clock, made, impl.Plan(), impl.Limits())
 
 
 @pytest.mark.task(7)
