@@ -172,9 +172,10 @@ def tests(session: nox.Session) -> None:
     """The engine, the anchors, the book's extensions, the lab machinery. Arguments: pytest's."""
     python = environment(session, "full")
     wanted = ["-m", "not browser and not downloads and not vllm_cpu and not gpu"]
-    # A file to a worker, as the fixtures of one file share what they build. Kernels have a
-    # session of their own: it is the process that decides whether Triton interprets.
-    two = ["-n", "2", "--dist", "loadfile"]
+    # Half of the tests to a worker, in their order, as the fixtures of one file share what they
+    # build; who is done first takes half of what the other has left. Kernels have a session of
+    # their own: it is the process that decides whether Triton interprets.
+    two = ["-n", "2", "--dist", "worksteal"]
     where = session.posargs or ["tests", "--ignore", "tests/triton"]
     run(session, python, "-m", "pytest", "-q", *two, *wanted, *where)
 
@@ -195,7 +196,7 @@ def kernels(session: nox.Session) -> None:
     for mode in ("interpreted", "compiled"):
         settings = {"TRITON_INTERPRET": str(int(mode == "interpreted")), "KERNELS_MUST_RUN": "1"}
         where = session.posargs or [f"tests/triton/{mode}"]
-        two = ["-n", "2", "--dist", "loadfile"]
+        two = ["-n", "2", "--dist", "worksteal"]
         marked = ["-m", f"triton_{mode}"]
         run(session, python, "-m", "pytest", "-q", *two, *marked, *where, **settings)
 
@@ -329,8 +330,8 @@ def site(session: nox.Session) -> None:
             session.error(message)
         session.warn(message)
         return
-    # A file to a worker: the tests of one file share a tab.
-    two = ["-n", "2", "--dist", "loadfile"]
+    # As in `tests`: a file to a worker would leave the last minutes to axe and one core.
+    two = ["-n", "2", "--dist", "worksteal"]
     run(session, python, "-m", "pytest", "-q", *two, "-m", "browser", "tests", CHROMIUM=chromium)
 
 

@@ -2,8 +2,8 @@
 
 Weight is what the browser fetches, each file at its size on disk: the page, styles, scripts and its
 own pictures. Fonts are kept by the browser from page to page and are printed beside it. Weight does
-not depend on the machine. Time does: it is printed, and the bound is three times what the book
-promises, for machines that are shared.
+not depend on the machine. Time does: both times are printed, and the bound, twice what the book
+promises, is for the one that a busy machine hardly changes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HTML = Path(os.environ.get("BOOK_HTML", ROOT / "_build" / "html"))
 LIMIT = 1_500_000  # bytes
 PROMISED = 1.0  # seconds, on a machine of one's own
-TOLERATED = 3  # times that, on a shared one
+TOLERATED = 2  # times that, on a slower or a shared one
+LOADS = 3  # the least of so many counts
 
 # The main thread is free from the end of the last long task on. Load alone says too little: what
 # scripts do at that moment comes after it.
@@ -93,12 +94,45 @@ def test_a_page_loads_what_it_names(browser, address, page_type):
     assert total - weight(named_by(page_type))[0] < 50_000
 
 
-def test_a_page_is_interactive_soon(browser, address, page_type, record_property):
+def loaded_afresh(browser, url: str) -> tuple[float, float]:
+    """Seconds until a page in a new profile is free, by the clock and of its main thread's work."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.goto(address + page_type, wait_until="load")
+    protocol = context.new_cdp_session(page)
+    protocol.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.goto(url, wait_until="load")
     times = page.evaluate(INTERACTIVE)
+    metrics = protocol.send("Performance.getMetrics")["metrics"]
+    worked = next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
     context.close()
-    record_property("interactive", times["free"])
-    print(f"\n{page_type}: load {times['load']:.2f} s, free {times['free']:.2f} s")
-    assert times["free"] < PROMISED * TOLERATED
+    return times["free"], worked
+
+
+def test_a_page_is_interactive_soon(browser, address, page_type, record_property):
+    """A reader waits for the main thread to have parsed, laid out and run what the page brings.
+
+    That work is counted in seconds of processor, all of it until the page is free. By the clock a
+    page waits for everything else that the machine does as well: beside a second worker the same
+    page took from one to five times as long, which says nothing of the page. What the page itself
+    makes a reader wait for, and is not work, would be requests, and these are counted as weight.
+    """
+    for _ in range(LOADS):
+        free, worked = loaded_afresh(browser, address + page_type)
+        print(f"\n{page_type}: free after {free:.2f} s, of which {worked:.2f} s are its own")
+        if worked < PROMISED * TOLERATED:
+            break
+    record_property("interactive", free)
+    record_property("main_thread", worked)
+    assert 0.01 < worked < PROMISED * TOLERATED
+
+
+def test_work_on_the_main_thread_is_seen(browser, tmp_path):
+    """The check itself: a page that computes for that long is told from one that does not."""
+    slow = tmp_path / "slow.html"
+    busy = "const end = performance.now() + 700; while (performance.now() < end);"
+    slow.write_text(f"<p>Here</p><script>addEventListener('load', () => {{ {busy} }})</script>")
+    quick = tmp_path / "quick.html"
+    quick.write_text("<p>Here</p>")
+    free, worked = loaded_afresh(browser, slow.as_uri())
+    assert free >= 0.7
+    assert worked > 3 * loaded_afresh(browser, quick.as_uri())[1]
