@@ -10,7 +10,7 @@ takes the answers down as they are typed, and grades them by rules that are stat
 | rapid-fire fundamentals | eight questions | the interviews of phases 0 to 3 |
 | systems deep dive | six questions | `bank/phase-04.md` to `bank/phase-08.md` |
 | design | one scenario, chosen out of three | `bank/scenarios.toml` |
-| debugging | two trees | `bank/symptoms.toml` |
+| debugging | two trees, walked check by check | `bank/symptoms.toml` |
 
 The same seed asks the same questions in the same order, so two people, or one person two months
 apart, can be compared.

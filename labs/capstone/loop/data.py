@@ -94,6 +94,13 @@ class Table:
         except CapstoneError as error:
             raise table.complain(str(error)) from error
 
+    def flag(self, key: str) -> bool:
+        r"""True or false."""
+        value = self._get(key, None)
+        if not isinstance(value, bool):
+            raise self.complain(f"`{key}` is {value!r}, expected true or false")
+        return value
+
     def has(self, key: str) -> bool:
         r"""Whether the key is there; asking is not reading."""
         return key in self.data

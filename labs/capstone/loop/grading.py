@@ -9,6 +9,8 @@ invariant or arithmetic, consequence in operation.
 - Of the values that the question demands ({py:mod}`capstone.loop.checks`), all that are needed are
   reached: $a$ stays. Some, but fewer: $a \le 1$. None: $a = 0$.
 - A design that names fewer than half of its knobs: $m \le 1$.
+- A walk to a cause that earned $w$ points ({py:mod}`capstone.loop.walk`): $m \le w$. If the parts
+  that are typed stayed empty, $a = c = 0$.
 - An answer without a word: $m = a = c = 0$.
 
 **The score** is $\lfloor 4 (m + a + c) / 6 \rfloor$: four only for all three layers in full, three
@@ -36,6 +38,7 @@ from capstone.errors import CapstoneError
 from capstone.loop.amounts import amounts
 from capstone.loop.checks import Finding, Verdict, check
 from capstone.loop.item import LAYERS, Item
+from capstone.loop.walk import Walked, judge
 
 FULL = 2  # points of a layer
 BEST = 4
@@ -72,10 +75,16 @@ class Grade:
         return ("peek",) * self.peeked + ("skipped arithmetic",) * self.skipped
 
 
-def examine(item: Item, answer: Mapping[str, str]) -> Limits:
-    r"""Read an answer by machine; `answer` maps the item's parts to what was typed."""
+def examine(item: Item, answer: Mapping[str, str], walked: Walked | None = None) -> Limits:
+    r"""Read an answer by machine; `answer` maps the item's parts to what was typed.
+
+    `walked` is how its tree was walked; none for an item without a tree, or of a transcript that is
+    older than the walk.
+    """
     whole = "\n".join(answer.get(key, "") for key, _ in item.parts)
-    if not whole.strip():
+    if item.tree is None:
+        walked = None
+    if not whole.strip() and not (walked and (walked.looks or walked.cause)):
         return Limits(dict.fromkeys(LAYERS, 0), (), ("nothing was written",), 0, True)
     sums = answer.get("arithmetic", "") if "arithmetic" in dict(item.parts) else whole
     highest = dict.fromkeys(LAYERS, FULL)
@@ -87,6 +96,13 @@ def examine(item: Item, answer: Mapping[str, str]) -> Limits:
         tally = f"{met} of {len(findings)} values reached, {item.demand.needed} needed"
         few = f": arithmetic at most {highest['arithmetic']}" if met < item.demand.needed else ""
         reasons.append(tally + few)
+    if item.tree is not None and walked:
+        verdict = judge(item.tree, walked)
+        highest["mechanism"] = verdict.points
+        reasons = [*verdict.sentences(), *reasons]
+        if not whole.strip():
+            highest |= {"arithmetic": 0, "consequence": 0}
+            reasons.append("nothing was written beside the walk: mechanism alone counts")
     if item.knobs:
         named = sum(_named(flag, whole) for flag in item.knobs)
         if 2 * named < len(item.knobs):

@@ -13,16 +13,23 @@ from dataclasses import dataclass
 
 from capstone.loop.catalogue import Bank
 from capstone.loop.grading import FULL, Grade, examine, grade
-from capstone.loop.item import LAYERS, SESSIONS, Item
+from capstone.loop.item import LAYERS, SESSIONS, WALK, Item
 from capstone.loop.screen import HELP, Screen, spent
 from capstone.loop.transcript import Progress, State, Transcript
+from capstone.loop.tree import Tree
 
 END, PEEK, TIME, STOP = ".", ":peek", ":time", ":stop"
+#: Typed in a walk when the cause is known.
+CAUSE = "c"
 
 
 @dataclass(frozen=True)
 class Cue:
-    r"""What is asked for: `kind` is `choice`, `line` or `grade`, `about` the part or the layer."""
+    r"""What is asked for.
+
+    `kind` is `choice`, `line`, `look`, `cause` or `grade`; `about` the part or the layer, `number`
+    how many lines or looks there are already.
+    """
 
     kind: str
     prompt: str
@@ -42,12 +49,13 @@ def complete(item: Item, progress: Progress) -> bool:
     r"""Whether nothing is left to ask about an item."""
     if not all(part in progress.ended for part, _ in item.parts):
         return False
-    return examine(item, progress.answer()).blank or set(progress.points) == set(LAYERS)
+    limits = examine(item, progress.answer(), progress.walked)
+    return limits.blank or set(progress.points) == set(LAYERS)
 
 
 def result(item: Item, progress: Progress) -> Grade:
     r"""The grade of a complete item."""
-    limits = examine(item, progress.answer())
+    limits = examine(item, progress.answer(), progress.walked)
     return grade(item, limits, progress.points, peeked=progress.peeked)
 
 
@@ -80,12 +88,13 @@ class Interview:
         self.screen.prose(HELP)
         try:
             for session in SESSIONS:
-                self._session(session)
+                self.session(session)
         except Stopped:
             return False
         return True
 
-    def _session(self, session: str) -> None:
+    def session(self, session: str) -> None:
+        r"""Ask what is left of one session; {py:class}`Stopped` if the reader leaves."""
         if session == "design" and not self.state.chosen:
             self._choose()
         names = [self.state.chosen] if session == "design" else self.state.asked[session]
@@ -119,9 +128,13 @@ class Interview:
         if not all(part in progress.ended for part, _ in item.parts):
             self.transcript.append("asked", item=item.id)
         for part, title in item.parts:
-            if part not in progress.ended:
+            if part in progress.ended:
+                continue
+            if part == WALK and item.tree is not None and progress.walks:
+                self._walk(item, item.tree)
+            else:
                 self._answer(item, part, title)
-        limits = examine(item, progress.answer())
+        limits = examine(item, progress.answer(), progress.walked)
         self.screen.line(f"Time: {spent(progress.seconds, item.minutes)}", "dim")
         if item.id in self._shown:
             self.screen.line("The model answer stands above, where you peeked.", "dim")
@@ -147,17 +160,57 @@ class Interview:
             if command == END:
                 self.transcript.append("end", item=item.id, part=part)
                 return
-            if command == PEEK:
-                # Written down before it is shown: a kill must not make it undone.
-                self.transcript.append("peek", item=item.id)
-                self.screen.model(item)
-                self._shown.add(item.id)
-                self.screen.line("A peek: the score of this one is at most 2.", "yellow")
-            elif command == TIME:
-                now = progress.seconds + self.transcript.waiting()
-                self.screen.line(spent(now, item.minutes), "dim")
-            else:
+            if not self._aside(item, command):
                 self.transcript.append("line", item=item.id, part=part, text=text)
+
+    def _aside(self, item: Item, command: str) -> bool:
+        """A peek or the clock; false if it was neither."""
+        progress = self.state.of(item.id)
+        if command == PEEK:
+            # Written down before it is shown: a kill must not make it undone.
+            self.transcript.append("peek", item=item.id)
+            self.screen.model(item)
+            self._shown.add(item.id)
+            self.screen.line("A peek: the score of this one is at most 2.", "yellow")
+        elif command == TIME:
+            now = progress.seconds + self.transcript.waiting()
+            self.screen.line(spent(now, item.minutes), "dim")
+        else:
+            return False
+        return True
+
+    def _walk(self, item: Item, tree: Tree) -> None:
+        """Check by check to the cause; all that is shown is computed from what was looked at."""
+        progress = self.state.of(item.id)
+        offered = tree.offered(self.state.seed)
+        self.screen.walk_begins()
+        for name in dict.fromkeys(progress.looks):
+            self.screen.seen(tree, name)
+        while True:
+            self.screen.looks(tree, offered, progress.looks)
+            text = self._line(Cue("look", "Next? ", item.id, WALK, len(progress.looks)))
+            if text.lower() == CAUSE:
+                if self._cause(item, tree):
+                    return
+            elif text.isdecimal() and 1 <= int(text) <= len(offered):
+                name = offered[int(text) - 1]
+                if name not in progress.looks:
+                    self.transcript.append("look", item=item.id, check=name)
+                self.screen.seen(tree, name)
+            elif not self._aside(item, text):
+                self.screen.line(f"a number from 1 to {len(offered)}, or {CAUSE}", "yellow")
+
+    def _cause(self, item: Item, tree: Tree) -> bool:
+        """Whether a cause was named; an empty line goes back to the checks."""
+        causes = tree.named(self.state.seed)
+        self.screen.causes(causes)
+        while text := self._line(Cue("cause", "Which? ", item.id, WALK)):
+            if text.isdecimal() and 1 <= int(text) <= len(causes):
+                self.transcript.append("cause", item=item.id, cause=causes[int(text) - 1].id)
+                return True
+            if not self._aside(item, text):
+                self.screen.line(f"a number from 1 to {len(causes)}, or nothing", "yellow")
+        return False
 
     def _grade(self, item: Item, layer: str, title: str, highest: int) -> None:
         note = f" (counts {highest} at most)" if highest < FULL else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from capstone.loop.checks import Demand
+from capstone.loop.tree import Tree
 
 #: The sessions, in order: key → title.
 SESSIONS: dict[str, str] = {
@@ -25,6 +26,10 @@ LAYERS: dict[str, str] = {
 }
 
 
+#: The part of a symptom's answer that is walked, and not typed.
+WALK = "tree"
+
+
 @dataclass(frozen=True)
 class Item:
     r"""One thing that is asked.
@@ -32,7 +37,8 @@ class Item:
     `parts` are the pieces of an answer, typed one after the other: key and prompt. Numbers are
     looked for in the part `arithmetic` where there is one, else in the whole answer. `knobs` are
     flags of which a design should name at least half. `listed` is shown with the model answer:
-    headings and lines, such as the risks of a design or the tree of a symptom.
+    headings and lines, such as the risks of a design or the tree of a symptom. `tree` is there
+    where the part {py:data}`WALK` is walked check by check.
     """
 
     id: str
@@ -47,3 +53,4 @@ class Item:
     parts: tuple[tuple[str, str], ...] = (("answer", ""),)
     knobs: tuple[str, ...] = ()
     listed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    tree: Tree | None = None

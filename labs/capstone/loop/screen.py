@@ -16,7 +16,8 @@ from rich.text import Text
 from capstone.loop.checks import Finding, Verdict
 from capstone.loop.grading import RUBRIC, Grade
 from capstone.loop.item import LAYERS, SESSIONS, Item
-from capstone.loop.plain import wrapped
+from capstone.loop.plain import plain, wrapped
+from capstone.loop.tree import COSTS, Cause, Tree
 
 WIDEST = 92
 NARROWEST = 24
@@ -84,6 +85,47 @@ class Screen:
         if lines:
             self.console.print()
             self.line(f"(going on: {lines} lines of yours are kept)", "dim")
+
+    def walk_begins(self) -> None:
+        r"""What is to be done with a tree."""
+        self.line()
+        self.line("Walk to the cause", "bold")
+        self.prose(
+            "Choose what to look at; what it shows is said. The cheap and the telling first: what "
+            "was not due is a detour. `c` names the cause."
+        )
+
+    def looks(self, tree: Tree, offered: Sequence[str], done: Sequence[str]) -> None:
+        r"""What can still be looked at, numbered as in the beginning."""
+        self.line()
+        for number, name in enumerate(offered, start=1):
+            one = tree.get(name)
+            if one is None or name in done:
+                continue
+            self.numbered(number, f"{one.ask} ({COSTS[one.cost]})")
+
+    def seen(self, tree: Tree, name: str) -> None:
+        r"""A check and what it shows, in this case."""
+        one = tree.get(name)
+        if one is None:
+            return
+        self.line()
+        self.prose(f"{one.ask} {one.look[:1].upper()}{one.look[1:]}:")
+        self.line(f"  → {plain(tree.seen(name))}", "bold")
+
+    def causes(self, causes: Sequence[Cause]) -> None:
+        r"""All findings of a tree, numbered."""
+        self.line()
+        for number, cause in enumerate(causes, start=1):
+            self.numbered(number, cause.finding)
+        self.line("  (an empty line: back to the checks)", "dim")
+
+    def numbered(self, number: int, markdown: str) -> None:
+        r"""One of several to choose from, the lines below its first one hanging."""
+        first, *rest = wrapped(markdown, self.width - 5)
+        self.console.print(Text(f"{number:>3}  {first}"))
+        for line in rest:
+            self.console.print(Text(f"     {line}"))
 
     def model(self, item: Item) -> None:
         r"""The model answer, layer by layer, with what is listed beside it."""

@@ -12,6 +12,7 @@ pinned tree (the role `up` with `log:"…"`), a metric (`vllm:…` or `mini_vllm
 
 [[symptom.check]]                 # the first one is the root of the tree; in order of cost
 id = "which-percentile"
+cost = 1                          # 1 a look, 2 a comparison, 3 an experiment; none below costs less
 ask = "Does TTFT move, or only the gaps between tokens?"
 look = "Markdown: the metric, log line or command that answers it"
 [[symptom.check.branch]]          # at least two branches
@@ -21,6 +22,15 @@ go = "chunks-or-preemption"       # another check of this symptom ...
 when = "both"
 finding = "The queue is full."    # ... or a finding, with its remedy: an end of the tree
 remedy = "More seats, if memory allows; else more replicas."
+here = true                       # in one finding: the case, which the model answer is about
+
+[[symptom.tempting]]              # at least two: what is often done, and decides nothing here
+id = "utilization"
+cost = 1
+ask = "Is the device busy?"
+look = "its own utilization"
+shows = "100 %."                  # what one sees
+why = "It is, in each of these cases."
 
 [symptom.answer]                  # the model answer, as of a question
 mechanism = '''…'''
@@ -28,44 +38,27 @@ arithmetic = '''… quantities of the registry; a `% check:` line may name those
 consequence = '''…'''
 ```
 
-The checks of a symptom form one tree: each but the first is the `go` of exactly one branch.
+The checks of a symptom form one tree: each but the first is the `go` of exactly one branch. How it
+is walked: {py:mod}`capstone.loop.walk`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from capstone.loop.data import Table, entries
-from capstone.loop.item import Item
+from capstone.loop.item import WALK, Item
+from capstone.loop.tree import COSTS, Branch, Check, Tempting, Tree, drawn
 
 PARTS = (
-    ("tree", "Your tree: the checks, cheapest first, and what each outcome tells you"),
+    # In a transcript of version 1 this part was typed, like the others.
+    (WALK, "Your tree: the checks, cheapest first, and what each outcome tells you"),
     ("arithmetic", "The numbers: what you expect to see, with units"),
-    ("remedy", "Cause, remedy, and what to watch afterwards"),
+    ("remedy", "Cause and mechanism, remedy, and what to watch afterwards"),
 )
 _ANCHOR = re.compile(r"\{up\}`|`(?:mini_)?vllm:\w+")
-
-
-@dataclass(frozen=True)
-class Branch:
-    r"""One outcome of a check: on to another check, or a finding with its remedy."""
-
-    when: str
-    go: str = ""
-    finding: str = ""
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
-class Check:
-    r"""One question of a debugging tree, and where to look for its answer."""
-
-    id: str
-    ask: str
-    look: str
-    branches: tuple[Branch, ...]
 
 
 def read(path: Path) -> list[Item]:
@@ -79,20 +72,28 @@ def _symptom(table: Table, path: Path) -> Item:
     if not _ANCHOR.search(shows):
         raise table.complain("`shows` names neither an anchor nor a metric (`vllm:…`)")
     checks = [_check(check) for check in table.tables("check")]
+    tempting = [_tempting(one) for one in table.tables("tempting", least=2)]
     _one_tree(table, checks)
+    _costs(table, checks)
+    _case(table, checks)
+    names = [one.id for one in (*checks, *tempting)]
+    if len(set(names)) != len(names):
+        raise table.complain("two checks have the same id")
+    tree = Tree(tuple(checks), tuple(tempting))
     layers, wanted = table.answer()
     item = Item(
         id=name,
         session="debugging",
         title=table.text("title"),
-        prompt=f"{says}\n\nWhat do you check, in which order, and what do you expect to find?",
+        prompt=f"{says}\n\nWhat do you check, in which order, and what is the cause?",
         minutes=int(table.number("minutes", 1, 120)),
         rows=table.rows("competencies"),
         layers=layers,
         demand=wanted,
         source=f"labs/capstone/loop/bank/{path.name}",
         parts=PARTS,
-        listed=(("Where it shows", (shows,)), ("A tree", tuple(drawn(checks)))),
+        listed=(("Where it shows", (shows,)), ("A tree", tuple(drawn(tree)))),
+        tree=tree,
     )
     table.done()
     return item
@@ -101,9 +102,20 @@ def _symptom(table: Table, path: Path) -> Item:
 def _check(table: Table) -> Check:
     name = table.id()
     branches = tuple(_branch(branch) for branch in table.tables("branch", least=2))
-    check = Check(name, table.text("ask"), table.text("look"), branches)
+    check = Check(name, table.text("ask"), table.text("look"), _cost(table), branches)
     table.done()
     return check
+
+
+def _tempting(table: Table) -> Tempting:
+    ask, look, shows, why = (table.text(key) for key in ("ask", "look", "shows", "why"))
+    one = Tempting(table.id(), ask, look, _cost(table), shows, why)
+    table.done()
+    return one
+
+
+def _cost(table: Table) -> int:
+    return int(table.number("cost", min(COSTS), max(COSTS)))
 
 
 def _branch(table: Table) -> Branch:
@@ -114,6 +126,8 @@ def _branch(table: Table) -> Branch:
         branch = Branch(when, go=table.text("go"))
     else:
         branch = Branch(when, finding=table.text("finding"), remedy=table.text("remedy"))
+        if table.has("here"):
+            branch = replace(branch, here=table.flag("here"))
     table.done()
     return branch
 
@@ -139,20 +153,15 @@ def _one_tree(table: Table, checks: list[Check]) -> None:
         raise table.complain(f"no branch leads to check {', '.join(lost)}")
 
 
-def drawn(checks: list[Check]) -> list[str]:
-    r"""The tree as indented lines, in Markdown."""
+def _costs(table: Table, checks: list[Check]) -> None:
     by_id = {check.id: check for check in checks}
-    lines: list[str] = []
-
-    def draw(check: Check, depth: int) -> None:
-        indent = "   " * depth
-        lines.append(f"{indent}? {check.ask} ({check.look})")
+    for check in checks:
         for branch in check.branches:
-            if branch.go:
-                lines.append(f"{indent}├ {branch.when}:")
-                draw(by_id[branch.go], depth + 1)
-            else:
-                lines.append(f"{indent}├ {branch.when}: {branch.finding} → {branch.remedy}")
+            if branch.go and by_id[branch.go].cost < check.cost:
+                raise table.complain(f"check {branch.go!r} costs less than the one above it")
 
-    draw(checks[0], 0)
-    return lines
+
+def _case(table: Table, checks: list[Check]) -> None:
+    cases = sum(branch.here for check in checks for branch in check.branches)
+    if cases != 1:
+        raise table.complain(f"`here = true` stands in {cases} findings, expected 1")

@@ -24,26 +24,40 @@ from typing import Any
 from capstone.errors import CapstoneError
 from capstone.loop.draw import Draw
 from capstone.loop.grading import FULL
-from capstone.loop.item import LAYERS, SESSIONS
+from capstone.loop.item import LAYERS, SESSIONS, WALK
+from capstone.loop.walk import Walked
 from capstone.records import Journal, now
 
-VERSION = 1
+#: Since 2, trees are walked: `look` and `cause`. A loop of version 1 goes on as it began.
+VERSION = 2
+OLDER = (1,)
 START = "begin"
 
 
 @dataclass
 class Progress:
-    r"""How far one item has come. `seconds` is time spent on the answer, over all sittings."""
+    r"""How far one item has come. `seconds` is time spent on the answer, over all sittings.
+
+    `walks` is false in a transcript that is older than the walk: its trees were typed.
+    """
 
     lines: dict[str, list[str]] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     points: dict[str, int] = field(default_factory=dict)
     peeked: bool = False
     seconds: float = 0.0
+    looks: list[str] = field(default_factory=list)
+    cause: str = ""
+    walks: bool = True
 
     def answer(self) -> dict[str, str]:
         r"""What was typed, part by part."""
         return {part: "\n".join(lines) for part, lines in self.lines.items()}
+
+    @property
+    def walked(self) -> Walked | None:
+        r"""How the tree of the item was walked, if this transcript knows of walks."""
+        return Walked(tuple(self.looks), self.cause) if self.walks else None
 
 
 @dataclass
@@ -51,6 +65,7 @@ class State:
     r"""Where a loop stands after its entries so far; `remarks` are complaints about the file."""
 
     seed: int = 0
+    version: int = VERSION
     bank: str = ""
     began: str = ""
     asked: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -73,7 +88,7 @@ class State:
 
     def of(self, item: str) -> Progress:
         r"""The progress of an item; empty if it has not begun."""
-        return self.progress.setdefault(item, Progress())
+        return self.progress.setdefault(item, Progress(walks=self.version not in OLDER))
 
     def apply(self, entry: Mapping[str, Any]) -> None:
         r"""Take one entry in; {py:class}`.CapstoneError` if it makes no sense here."""
@@ -86,6 +101,8 @@ class State:
             "line": self._line,
             "peek": self._peek,
             "end": self._end,
+            "look": self._look,
+            "cause": self._cause,
             "grade": self._grade,
         }.get(str(event))
         if handler is None:
@@ -95,8 +112,10 @@ class State:
         handler(entry)
 
     def _loop(self, entry: Mapping[str, Any]) -> None:
-        if entry.get("version") != VERSION:
-            raise CapstoneError(f"version {entry.get('version')!r} of a transcript is not known")
+        version = entry.get("version")
+        if type(version) is not int or version not in (*OLDER, VERSION):
+            raise CapstoneError(f"version {version!r} of a transcript is not known")
+        self.version = version
         asked = entry.get("asked")
         if not isinstance(asked, dict) or set(asked) != set(SESSIONS):
             raise CapstoneError(f"`asked` must have the sessions {', '.join(SESSIONS)}")
@@ -141,6 +160,29 @@ class State:
         progress = self._item(entry)
         self._spend(progress, entry)
         progress.ended.add(str(entry.get("part")))
+
+    def _look(self, entry: Mapping[str, Any]) -> None:
+        progress, name = self._walk(entry), entry.get("check")
+        if not isinstance(name, str):
+            raise CapstoneError(f"`check` is {name!r}")
+        self._spend(progress, entry)
+        progress.looks.append(_printable(name))
+
+    def _cause(self, entry: Mapping[str, Any]) -> None:
+        progress, name = self._walk(entry), entry.get("cause")
+        if not isinstance(name, str):
+            raise CapstoneError(f"`cause` is {name!r}")
+        self._spend(progress, entry)
+        progress.cause = _printable(name)
+        progress.ended.add(WALK)
+
+    def _walk(self, entry: Mapping[str, Any]) -> Progress:
+        progress = self._item(entry)
+        if not progress.walks:
+            raise CapstoneError("a loop of version 1 has no walks")
+        if WALK in progress.ended:
+            raise CapstoneError(f"{entry.get('item')}: its cause was named before")
+        return progress
 
     def _grade(self, entry: Mapping[str, Any]) -> None:
         progress, layer = self._item(entry), str(entry.get("layer"))

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from capstone import records
 from capstone.loop import catalogue, draw
+from capstone.loop.captures import typed_walk
 from capstone.loop.catalogue import Bank
 from capstone.loop.interview import Cue, Interview
 from capstone.loop.item import Item
 from capstone.loop.screen import Screen
 from capstone.loop.transcript import Transcript
+from capstone.loop.walk import Walked, good
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -52,6 +54,12 @@ class Learner:
             return ":peek"
         item = self.bank.get(cue.item)
         assert item is not None
+        if cue.kind in {"look", "cause"}:
+            assert item.tree is not None
+            way = good(item.tree)
+            tempted = [item.tree.tempting[number % 2].id] if number % 4 else []
+            way = Walked((*tempted, *way.looks), way.cause)
+            return typed_walk(item, self.transcript.state, cue, way)
         lines = [f"about {cue.item}, {cue.about}", *(v.shown for v in item.demand.values), "."]
         if number % 5 == 0:
             lines = ["words only", "."]

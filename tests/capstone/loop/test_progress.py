@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from capstone.loop.captures import typed_walk
 from capstone.loop.catalogue import Bank
 from capstone.loop.interview import Cue
 from capstone.loop.matrix import SOLID, matrix
 from capstone.loop.transcript import Transcript
+from capstone.loop.walk import good
 from capstone.progress import staff_loop
 from labkit.process import Look
 
@@ -23,10 +25,13 @@ class Strong:
 
     def __init__(self, bank: Bank, transcript: Transcript) -> None:
         self.bank = bank
+        self.transcript = transcript
 
     def __call__(self, cue: Cue) -> str:
         """What this learner types."""
         item = self.bank.get(cue.item)
+        if cue.kind in {"look", "cause"} and item is not None and item.tree is not None:
+            return typed_walk(item, self.transcript.state, cue, good(item.tree))
         if cue.kind != "line" or item is None:
             return "2"
         said = "; ".join(["42 things", *(v.shown for v in item.demand.values), *item.knobs])

@@ -11,10 +11,12 @@ from xml.etree import ElementTree
 
 import pytest
 from capstone.loop import compare, figure, page, report
+from capstone.loop.captures import typed_walk
 from capstone.loop.catalogue import Bank
 from capstone.loop.interview import Cue
 from capstone.loop.matrix import ROW_PHASES, SOLID, Matrix, matrix, revision
 from capstone.loop.transcript import Transcript
+from capstone.loop.walk import good
 
 from book.questions import COMPETENCIES
 
@@ -26,6 +28,7 @@ class Best:
 
     def __init__(self, bank: Bank, transcript: Transcript) -> None:
         self.bank = bank
+        self.transcript = transcript
 
     def __call__(self, cue: Cue) -> str:
         if cue.kind == "choice":
@@ -34,6 +37,8 @@ class Best:
             return "2"
         item = self.bank.get(cue.item)
         assert item is not None
+        if cue.kind in {"look", "cause"} and item.tree is not None:
+            return typed_walk(item, self.transcript.state, cue, good(item.tree))
         values = "; ".join(value.shown for value in item.demand.values)
         return [f"<b>late</b> | {values}; {' '.join(item.knobs)}", "."][cue.number]
 

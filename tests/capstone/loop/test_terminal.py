@@ -97,16 +97,16 @@ class Terminal:
         os.close(self.master)
 
 
-LINE, GRADE, CHOICE = "› ", "0-2: ", "Which one? "
+LINE, GRADE, CHOICE, LOOK, CAUSE = "› ", "0-2: ", "Which one? ", "Next? ", "Which? "
 
 
 def play(terminal: Terminal, answers: int) -> int:
     """Answer until the loop ends or so many prompts have been served; how many were."""
     served = 0
-    ended = True
+    ended, looked = True, False
     while served < answers:
         try:
-            prompt = terminal.until(LINE, GRADE, CHOICE)
+            prompt = terminal.until(LINE, GRADE, CHOICE, LOOK, CAUSE)
         except AssertionError:
             if "written to" in terminal.text:
                 break
@@ -114,6 +114,12 @@ def play(terminal: Terminal, answers: int) -> int:
         served += 1
         if prompt == CHOICE:
             terminal.type("3")
+        elif prompt == LOOK:
+            # One look at the first thing in the list, then a guess.
+            looked = not looked
+            terminal.type("1" if looked else "c")
+        elif prompt == CAUSE:
+            terminal.type("1")
         elif prompt == GRADE:
             terminal.type("2")
         else:
@@ -147,8 +153,10 @@ def test_a_loop_in_a_terminal_killed_and_gone_on_with(tmp_path: Path) -> None:
     assert content.startswith(before)
     entries = [json.loads(line) for line in content.splitlines()]
     lines = [entry for entry in entries if entry["event"] == "line"]
-    # A scenario has four parts, a symptom three.
-    assert len(lines) == 8 + 6 + 4 + 2 * 3
+    # A scenario has four parts, a symptom two and a walk.
+    assert len(lines) == 8 + 6 + 4 + 2 * 2
+    walks = [entry["event"] for entry in entries if entry["event"] in {"look", "cause"}]
+    assert walks == ["look", "cause"] * 2
     assert {entry["text"] for entry in lines} == {"128 KiB, für jedes Token"}
     report = (tmp_path / "mine.md").read_text(encoding="utf-8")
     assert "17 answers; transcript as written" in report

@@ -172,34 +172,54 @@ def test_time_between_sittings_is_nobodys(
     assert sum(p.seconds for p in state.progress.values()) == pytest.approx(spent + 5.0)
 
 
-EVENTS = st.sampled_from(["asked", "line", "peek", "end", "grade"])
+EVENTS = st.sampled_from(["asked", "line", "peek", "end", "grade", "look", "cause"])
 FULL_WITH_A_PEEK = [("line", 0), ("peek", 0), ("end", 0), *(("grade", n) for n in (6, 7, 8))]
+LOOKS = ["which", "preempted", "busy", "restart", "gone"]
+#: A walk that is right, what the numbers are, and full grades.
+FULL_WALK = [
+    *(("look", 3, "", 0), ("look", 3, "", 1), ("cause", 3, "", 1)),
+    *(("line", 3, "1,200 tokens", 1), ("line", 3, "words", 2)),
+    *(("grade", 3, "", n) for n in (6, 7, 8)),
+]
 TEXTS = st.sampled_from(["words", "128 KiB", "7", "", "16.1 GB", "131,072 tokens"])
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(EVENTS, st.integers(0, 2), TEXTS, st.integers(-3, 11)), max_size=40))
-@example([(e, 2, "words", n) for e, n in FULL_WITH_A_PEEK])
+@given(
+    st.lists(st.tuples(EVENTS, st.integers(0, 3), TEXTS, st.integers(-3, 11)), max_size=40),
+    st.sampled_from([1, 2]),
+)
+@example([(e, 2, "words", n) for e, n in FULL_WITH_A_PEEK], 2)
+@example(FULL_WALK, 2)
 def test_no_order_of_events_earns_more_than_two_with_a_peek_or_without_arithmetic(
-    bank, log
+    bank, log, version
 ) -> None:  # type: ignore[no-untyped-def]
     """Hostile transcripts: anything in any order. Counted from the log, not by the state."""
-    names = ["sample-4-first", "p00-prefill-decode", "p00-seeds"]
+    names = ["sample-4-first", "p00-prefill-decode", "p00-seeds", "sample-symptom-1"]
     state = State()
-    asked = {"rapid-fire": names, "deep-dive": [], "design": ["d"], "debugging": []}
-    state.apply({"event": "loop", "version": 1, "seed": 1, "asked": asked})
+    asked = {"rapid-fire": names[:3], "deep-dive": [], "design": ["d"], "debugging": names[3:]}
+    state.apply({"event": "loop", "version": version, "seed": 1, "asked": asked})
+    parts = {name: [part for part, _ in bank.get(name).parts] for name in names}
     layers = list(LAYERS)
     peeked, typed, given = set(), {}, {}  # type: ignore[var-annotated]
-    for event, which, text, number in [*log, *(("end", n, "", 0) for n in range(3))]:
+    looked, caused = [], ""
+    ends = [("end", n, "", k) for n, name in enumerate(names) for k in range(len(parts[name]))]
+    for event, which, text, number in [*log, *ends]:
         name, points, layer = names[which], number // 3, layers[number % 3]
-        entry = {"event": event, "item": name, "t": 0.0, "part": "answer", "text": text}
+        part = parts[name][number % len(parts[name])]
+        entry = {"event": event, "item": name, "t": 0.0, "part": part, "text": text}
         entry |= {"layer": layer, "points": points}
+        entry |= {"check": LOOKS[number % len(LOOKS)], "cause": f"preempted.{number % 3}"}
         try:
             state.apply(entry)
         except CapstoneError:
             continue
         if event == "peek":
             peeked.add(name)
+        if event == "look" and which == 3:
+            looked.append(entry["check"])
+        if event == "cause" and which == 3:
+            caused = entry["cause"]
         if event == "line":
             typed.setdefault(name, []).append(text)
         if event == "grade":
@@ -212,12 +232,20 @@ def test_no_order_of_events_earns_more_than_two_with_a_peek_or_without_arithmeti
         if name in peeked:
             assert score <= 2
         numbers = any(character.isdigit() for line in typed.get(name, ()) for character in line)
+        # In a tree the numbers are looked for in their own part, and may stand in another.
         if result.item.demand.needed and not numbers:
             assert score <= 2
         if not given.get(name, {}).get("arithmetic"):
             assert score <= 2
         if not "".join(typed.get(name, ())).strip():
-            assert score == 0
+            assert score <= (1 if result.item.tree and (looked or caused) else 0)
+        if result.item.tree and version == 2:
+            # Four points take the right cause and both checks of the way, the first one first.
+            told = [one for one in looked if one in {"which", "preempted"}]
+            best = caused == "preempted.1" and list(dict.fromkeys(told))[:2] == LOOKS[:2]
+            assert score <= (4 if best else 3)
+            if caused != "preempted.1":
+                assert result.grade.layers["mechanism"] == 0
 
 
 def test_matrix_of_nothing_is_refused(bank: Bank, tmp_path: Path) -> None:
