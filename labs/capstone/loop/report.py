@@ -12,7 +12,8 @@ RULES = (
     "Each answer is graded 0 to 4 in three layers: mechanism, invariant or arithmetic, consequence "
     "in operation. Grades are the candidate's own, against the model answer; a program read the "
     "numbers with their units and the ways to a cause, and lowered what they did not carry. A look "
-    "at the model answer, or skipped arithmetic, holds a score at 2. Overtime is shown and not punished."
+    "at the model answer, or skipped arithmetic, holds a score at 2. Overtime is shown and not "
+    "punished."
 )
 
 
