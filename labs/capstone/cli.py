@@ -57,4 +57,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"capstone {given[0]}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print(f"\ncapstone {given[0]}: stopped; what was written down is kept", file=sys.stderr)
         return 130

@@ -142,7 +142,8 @@ def walk_screen(bank: Bank, width: int, folder: Path) -> str:
     script, out, watch = answers(), io.StringIO(), Watch()
     console = _console(out, width)
     transcript = Transcript(folder / "walk.jsonl", clock=watch)
-    asked = dict.fromkeys(SESSIONS, ()) | {"debugging": (script["walked"],)}
+    asked: dict[str, tuple[str, ...]] = dict.fromkeys(SESSIONS, ())
+    asked["debugging"] = (script["walked"],)
     transcript.begin(Draw(script["seed"], asked), bank.digest())
     transcript.sit()
     typist = Typist(bank, transcript, console, watch, on=False)

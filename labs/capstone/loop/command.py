@@ -33,6 +33,8 @@ from capstone.records import record_folder, write_document
 
 ROOT = Path(__file__).resolve().parents[3]
 SUFFIX = ".jsonl"
+#: What a shell reports for a program that Ctrl-C ended.
+INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,9 +95,14 @@ def run(options: argparse.Namespace, console: Console) -> int:
         return 0
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - arrow keys and history while typing an answer
-    if not Interview(bank, transcript, Screen(console), _read).run():
-        console.print(f"\nstopped; `capstone loop resume {transcript.name}` goes on from here")
-        return 0
+    further = f"`capstone loop resume {transcript.name}` goes on from here"
+    try:
+        if not Interview(bank, transcript, Screen(console), _read).run():
+            console.print(f"\nstopped; {further}")
+            return 0
+    except KeyboardInterrupt:
+        console.print(f"\n\nstopped; each line up to the last Enter is kept, and {further}")
+        return INTERRUPTED
     return _report(matrix(bank, transcript), transcript.path.parent, console)
 
 

@@ -76,10 +76,9 @@ def _symptom(table: Table, path: Path) -> Item:
     _one_tree(table, checks)
     _costs(table, checks)
     _case(table, checks)
-    names = [one.id for one in (*checks, *tempting)]
-    if len(set(names)) != len(names):
-        raise table.complain("two checks have the same id")
     tree = Tree(tuple(checks), tuple(tempting))
+    if len({one.id for one in tree.every}) != len(tree.every):
+        raise table.complain("two checks have the same id")
     layers, wanted = table.answer()
     item = Item(
         id=name,

@@ -89,6 +89,11 @@ class Tree:
         )
 
     @property
+    def every(self) -> tuple[Check | Tempting, ...]:
+        r"""All that can be looked at."""
+        return (*self.checks, *self.tempting)
+
+    @property
     def case(self) -> str:
         r"""The cause that it is."""
         check, branch = self.path[-1]
@@ -96,7 +101,7 @@ class Tree:
 
     def get(self, name: str) -> Check | Tempting | None:
         r"""What can be looked at under this id, if the catalog has it."""
-        return next((one for one in (*self.checks, *self.tempting) if one.id == name), None)
+        return next((one for one in self.every if one.id == name), None)
 
     def seen(self, name: str) -> str:
         r"""What somebody sees who looks there, in this case."""
@@ -110,7 +115,7 @@ class Tree:
 
     def offered(self, seed: int) -> list[str]:
         r"""The ids of all that can be looked at, in an order that says nothing."""
-        ids = sorted(one.id for one in (*self.checks, *self.tempting))
+        ids = sorted(one.id for one in self.every)
         random.Random(f"{seed}/looks/{'/'.join(ids)}").shuffle(ids)
         return ids
 

@@ -164,6 +164,23 @@ def test_a_loop_in_a_terminal_killed_and_gone_on_with(tmp_path: Path) -> None:
     assert (tmp_path / "mine.svg").is_file()
 
 
+def test_ctrl_c_loses_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
+    terminal = Terminal(command(tmp_path, "start", "--seed", "5", "--name", "mine"))
+    try:
+        terminal.until(LINE)
+        terminal.type("half of it")
+        terminal.until(LINE)
+        os.killpg(terminal.process.pid, signal.SIGINT)  # what the terminal does for Ctrl-C
+        screen = terminal.rest()
+    finally:
+        terminal.close()
+    assert terminal.process.returncode == 130
+    assert "Traceback" not in screen
+    assert "capstone loop resume mine" in " ".join(screen.split())
+    last = json.loads((tmp_path / "mine.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert last["text"] == "half of it"
+
+
 def run(records: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(records, *arguments),
