@@ -6,9 +6,10 @@ $$o = \sum_{j} \frac{e^{s_j}}{\sum_i e^{s_i}} v_j, \qquad s_j = \frac{q \cdot k_
 
 over the positions $j$ of *its own* request that are not later than itself and, with a sliding
 window of $w$, not $w$ or more positions earlier; and that afterwards the pages hold this step's
-keys and values. With a soft cap $c$, as Gemma 2 has one, each score is bent before the softmax to
-$c \tanh(s_j / c)$, which hardly moves small scores and lets none exceed $c$. How it gets
-there is its own affair. Every backend passes one grid of tests against the definition on dense
+keys and values. With a soft cap $c$, as {up}`Gemma 2 has one
+<vllm/model_executor/models/gemma2.py@"config.attn_logit_softcapping">`, each score is bent before
+the softmax to $c \tanh(s_j / c)$, which hardly moves small scores and lets none exceed $c$. How it
+gets there is its own affair. Every backend passes one grid of tests against the definition on dense
 tensors.
 
 ## What it says of itself

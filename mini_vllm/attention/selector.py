@@ -15,8 +15,8 @@ platform has an order, and the first that fits wins.
 
 ## The order on a GPU
 
-At the pin, a device of compute capability 10.x (Blackwell) tries FlashInfer first and any other
-tries FlashAttention first; Triton comes third in both
+At the pin, a device of compute capability 10.x (data-centre Blackwell) tries FlashInfer first and
+any other tries FlashAttention first; Triton comes third in both
 ({up}`vllm/platforms/cuda.py#_get_backend_priorities`). {py:func}`priorities` follows that. Two
 things differ by nature. Upstream ships its own build of FlashAttention, while here a backend that
 lives in a package of its own is used where that package happens to be installed. And behind Triton

@@ -64,7 +64,7 @@ LEAST_ROWS, MOST_ROWS, MOST_ROWS_FLOAT32 = 16, 64, 32
 #: What the findings of a segment may cost, as a share of what it reads.
 MOST_OVERHEAD = 1 / 16
 #: Keys and values of one tile together, in bytes. With twice as much the compiler runs out of
-#: registers on an Ampere device, and keeps some of what it holds in memory.
+#: registers on an Ampere device (heads of 128, 64 rows), and keeps some of it in memory.
 TILE_BYTES = 16 << 10
 
 
