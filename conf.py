@@ -47,6 +47,7 @@ extensions = [
     "book._ext.numbering",
     "book._ext.navigation",
     "book._ext.accessible",
+    "book._ext.break_names",
     "book._ext.used_styles",
     "book._ext.contents",
     "book._ext.epub_edition",

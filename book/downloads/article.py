@@ -34,7 +34,6 @@ DROPPED = (
     ".toctree-wrapper",
     ".phase-lines",  # they join the tiles of a wide screen
     ".home-button",
-    ".tp-legend dl > div:has(kbd)",  # the keys of the player
 )
 _URL_REFERENCE = re.compile(r"url\((['\"]?)#([^)'\"]+)\1\)")
 _NONE_OF = re.compile(r"\b0 / (?=\d)")

@@ -81,7 +81,9 @@ CUT = """([window, number]) => {
   };
   document.querySelectorAll('article :is(h1, h2, h3, h4, h5, h6)').forEach(keepWhole);
   for (const element of all.slice(number * window, (number + 1) * window)) {
-    const whole = element.closest('svg, pre, p, tr, li:not(:has(li)), dt, summary, figcaption');
+    const whole = element.closest(
+      'svg, pre, p, label, tr, li:not(:has(li)), dt, summary, figcaption',
+    );
     if (whole) keepWhole(whole);
     else keep(element);
   }

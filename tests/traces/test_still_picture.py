@@ -214,3 +214,13 @@ def test_the_code_of_a_trace_is_scenario_and_engine_and_not_their_docstrings() -
         "mini_vllm.core.scheduler",
         "mini_vllm.core.block_pool",
     } <= set(digests)
+
+
+def test_on_paper_the_legend_explains_nothing_that_is_not_there(recording) -> None:
+    """What the script alone draws, and keys, are for a screen; the rest stands in every edition."""
+    html = player(recording, "x", PANELS, 1)
+    rows = re.findall(r"<div( class=\"only-screen\")?><dt>(.*?)</dt>", html)
+    paper = "".join(sign for screen, sign in rows if not screen)
+    assert "tp-held" in paper
+    assert not re.search(r"tp-cells|<kbd>", paper)
+    assert any("tp-cells" in sign for screen, sign in rows if screen)

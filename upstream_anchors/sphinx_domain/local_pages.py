@@ -161,6 +161,7 @@ def _index(app: Sphinx, files: list[LocalFile]) -> Page:
             "pages": len(_pages_of(app, file)),
         }
         groups.setdefault(folder, []).append(entry)
+    groups = dict(sorted(groups.items()))
     body = _TEMPLATES.get_template("index.html").render(
         pin=source.pin,
         groups=groups,
@@ -168,7 +169,7 @@ def _index(app: Sphinx, files: list[LocalFile]) -> Page:
         count=len(files),
     )
     context = {
-        "title": f"Files of {source.pin.project} {source.pin.version}",
+        "title": f"Files of the pinned tree, {source.pin.project} {source.pin.version}",
         "body": body,
         "up_folders": list(groups),
         "up_outline": [],

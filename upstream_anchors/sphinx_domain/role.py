@@ -7,6 +7,8 @@ that caused it.
 
 from __future__ import annotations
 
+import re
+
 from docutils import nodes
 from sphinx.util.docutils import SphinxRole
 
@@ -16,12 +18,16 @@ from upstream_anchors.sphinx_domain.naming import shown_name
 from upstream_anchors.sphinx_domain.source import source_of
 from upstream_anchors.target import split_title
 
+# A dot or an underscore inside, which no word has; a version, `v0.22.1`, is not one.
+_NAME = re.compile(r"(?=\w*[._]\w)(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:\(\))?")
+
 
 class UpstreamRole(SphinxRole):
     r"""`path#Symbol`, or `its name <path#Symbol>`; a `!` in front shows the name and links nothing.
 
-    Without a title the link shows the shortest name that says enough: the symbol, the flag, the
-    variable, the words of the log line, or else the path.
+    A title that is itself a name, `get_new_blocks` or `EngineCore.step`, is set as code, as it is
+    in the text around it. Without a title the link shows the shortest name that says enough: the
+    symbol, the flag, the variable, the words of the log line, or else the path.
     """
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
@@ -39,10 +45,10 @@ class UpstreamRole(SphinxRole):
             return [nodes.literal(self.rawtext, title or target, classes=["up-missing"])], []
         upstream_domain(self.env).note_use(self.env.docname, place.target)
         content: nodes.TextElement
-        if title:
+        if title and not _NAME.fullmatch(title):
             content = nodes.inline("", title, classes=["up"])
         else:
-            content = nodes.literal("", shown_name(place), classes=["up"])
+            content = nodes.literal("", title or shown_name(place), classes=["up"])
         link = link_to(self.env, place, content)
         self.set_source_info(link)
         return [link], []

@@ -18,7 +18,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from book._ext.search.pages import Entry, Page
+from book._ext.search.pages import Entry, Page, asked_as
 from book._ext.search.words import STOP_WORDS, stem
 
 DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -164,7 +164,7 @@ def encoded(postings: list[tuple[int, int]]) -> str:
 
 
 def _upstream(pages: dict[str, Page], docnames: list[str]) -> list[list[Any]]:
-    """Each upstream name with the pages that use it, the one that does so most often first."""
+    """Each upstream name, the pages that use it, most often first, and what it may be asked as."""
     uses: dict[tuple[str, str], list[list[int]]] = {}
     for number, docname in enumerate(docnames):
         if page_kind(docname) == "list":
@@ -172,6 +172,10 @@ def _upstream(pages: dict[str, Page], docnames: list[str]) -> list[list[Any]]:
         for key, count in pages[docname].upstream.items():
             uses.setdefault(key, []).append([number, count])
     return [
-        [*key, [part for use in sorted(uses[key], key=lambda u: (-u[1], u[0])) for part in use]]
+        [
+            *key,
+            [part for use in sorted(uses[key], key=lambda u: (-u[1], u[0])) for part in use],
+            " ".join(asked_as(*key)),
+        ]
         for key in sorted(uses)
     ]

@@ -19,7 +19,7 @@ from sphinx import addnodes
 
 from book._ext.boxes import box
 from book._ext.questions import summary
-from book._ext.search.words import terms
+from book._ext.search.words import name_key, terms
 from upstream_anchors.place import Place
 from upstream_anchors.target import Target
 
@@ -221,7 +221,11 @@ def upstream_key(target: str) -> tuple[str, str]:
 
 
 def spelled(where: str, name: str) -> list[str]:
-    """The forms of an upstream name: the file, the symbol, its parts, the module's name for it."""
+    """The forms of an upstream name: the file, the symbol, its parts, the module's name for it.
+
+    The only place that knows them: the index counts them as text, and {py:func}`asked_as` hands
+    them to the browser.
+    """
     if name and "/" not in where and "." not in where:
         return [name]
     last = where.rpartition("/")[2]
@@ -236,3 +240,13 @@ def spelled(where: str, name: str) -> list[str]:
     elif name:
         forms.append(name)
     return forms
+
+
+def asked_as(where: str, name: str) -> list[str]:
+    """The queries that mean this upstream name and nothing else, as keys that ignore spelling.
+
+    The end of a path, `core.py`, means the file; it does not mean each symbol in it.
+    """
+    last = where.rpartition("/")[2]
+    forms = [form for form in spelled(where, name) if not name or form != last]
+    return list(dict.fromkeys(name_key(form) for form in forms))

@@ -8,15 +8,19 @@ from book.traces.recording import Recording
 def legend(recording: Recording, panels: tuple[str, ...]) -> str:
     """A fold with the signs of the panels that are shown, and with nothing about the others."""
     size = recording.lanes[0].block_size
-    rows = [
-        (sign, text.format(size=size))
+    items = "".join(
+        f"<div{_where(needs, sign)}><dt>{sign}</dt><dd>{text.format(size=size)}</dd></div>"
         for needs, sign, text in _ROWS
         if all(panel in panels for panel in needs)
-    ]
-    items = "".join(f"<div><dt>{sign}</dt><dd>{text}</dd></div>" for sign, text in rows)
+    )
     return (
         f'<details class="tp-legend"><summary>How to read this</summary><dl>{items}</dl></details>'
     )
+
+
+def _where(needs: tuple[str, ...], sign: str) -> str:
+    """On paper there are tables and no keys: the rows of requests are drawn by the script alone."""
+    return ' class="only-screen"' if "requests" in needs or "<kbd>" in sign else ""
 
 
 def _cells(*kinds: str) -> str:

@@ -39,12 +39,12 @@ BookSearch.ranking = (() => {
       at: new Map(terms.map((term, i) => [term, i])),
       stop: new Set(raw.stop.split(" ")),
       introduced: new Map(Object.entries(raw.introduced)),
-      upstream: raw.upstream.map(([where, name, uses]) => ({ where, name, uses })),
+      upstream: raw.upstream.map(([where, name, uses, keys]) => ({ where, name, uses, keys })),
       names: new Map(),
       upstreamNames: new Map(),
     };
     index.entries.forEach((entry, i) => note(index.names, entryKeys(entry), i));
-    index.upstream.forEach((one, i) => note(index.upstreamNames, upstreamKeys(one), i));
+    index.upstream.forEach((one, i) => note(index.upstreamNames, one.keys.split(" "), i));
     return index;
   }
 
@@ -60,17 +60,6 @@ BookSearch.ranking = (() => {
     if (entry.kind !== "code") return [key];
     const full = nameKey(entry.anchor).split(".");
     return [...full.map((_, i) => full.slice(i).join("."))];
-  }
-
-  function upstreamKeys({ where, name }) {
-    if (name && !/[/.]/.test(where)) return [nameKey(name)];
-    const path = nameKey(where);
-    const symbol = nameKey(name);
-    // A folder goes by its path alone: the end of it, `core` or `tests`, is a word like any other.
-    if (!symbol) return /(^|\/)[a-z_]\w*$/.test(where) ? [path] : [path, path.split(".").at(-1)];
-    const parts = symbol.split(".");
-    const within = parts.map((_, i) => parts.slice(0, i + 1).join("."));
-    return [...within, ...parts.map((_, i) => parts.slice(i).join(".")), `${path}.${symbol}`, path];
   }
 
   function decode(text) {

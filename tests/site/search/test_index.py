@@ -46,15 +46,15 @@ def test_every_name_of_our_code_finds_its_home(search):
 def test_every_upstream_name_finds_a_page_that_has_it(search):
     pages = [page[0] for page in search.raw["pages"]]
     having: dict[str, set[str]] = {}
-    for where, name, uses in search.raw["upstream"]:
+    for where, name, uses, _ in search.raw["upstream"]:
         for form in spelled(where, name):
             having.setdefault(form, set()).update(pages[use] for use in uses[::2])
-    logs = [name for where, name, _ in search.raw["upstream"] if where == "log"]
+    logs = [name for where, name, *_ in search.raw["upstream"] if where == "log"]
     for log in logs:  # one page quotes more of a line than another
         having[log] = set().union(*(having[one] for one in logs if log in one))
     wanted = {
         form: having[form]
-        for where, name, _ in search.raw["upstream"]
+        for where, name, *_ in search.raw["upstream"]
         for form in spelled(where, name)[:3][-1:]
         if name or not form.isidentifier()  # a folder at the top, `tests`, is a plain word
     }
@@ -73,7 +73,7 @@ def test_every_upstream_name_finds_a_page_that_has_it(search):
 
 
 def test_the_page_that_discusses_a_symbol_most_stands_first_in_its_row(search):
-    for _, name, uses in search.raw["upstream"]:
+    for _, name, uses, _ in search.raw["upstream"]:
         times = uses[1::2]
         assert times == sorted(times, reverse=True), name
 

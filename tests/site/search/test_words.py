@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from book._ext.search.index import DIGITS, build, encoded
-from book._ext.search.pages import Entry, Page, spelled, upstream_key
+from book._ext.search.pages import Entry, Page, asked_as, spelled, upstream_key
 from book._ext.search.words import name_key, terms
 
 
@@ -56,6 +56,17 @@ def test_an_upstream_anchor_is_found_in_every_form():
     assert upstream_key('log:"GPU KV cache size"') == ("log", "GPU KV cache size")
 
 
+def test_what_means_an_upstream_name_and_nothing_else():
+    step = asked_as("vllm/v1/engine/core.py", "EngineCore.step")
+    assert {"enginecore.step", "step", "enginecore"} <= {*step}
+    assert "core" not in step  # `core.py` is the file, not each symbol in it
+    assert asked_as("vllm/v1/engine/core.py", "") == ["vllm.v1.engine.core", "core"]
+    assert asked_as("vllm/v1/core", "") == ["vllm.v1.core"]
+    # A heading is one name: neither its words nor an ending stand for it.
+    assert not {"checks", "md"} & {*asked_as("AGENTS.md", "Duplicate-work checks")}
+    assert "yaml" not in asked_as(".buildkite/test_areas/misc.yaml", "")
+
+
 @given(st.text())
 def test_terms_are_lower_case_and_have_no_space(text):
     for term in terms(text):
@@ -87,4 +98,4 @@ def test_the_index_does_not_depend_on_the_order_in_which_pages_were_read():
     turned = dict(reversed(pages.items()))
     assert json.dumps(build(pages)) == json.dumps(build(turned))
     assert build(pages)["pages"][0][0] == "a"
-    assert build(pages)["upstream"] == [["vllm/x.py", "f", [0, 2, 1, 2, 2, 2]]]
+    assert build(pages)["upstream"] == [["vllm/x.py", "f", [0, 2, 1, 2, 2, 2], "vllm.x f vllm.x.f"]]

@@ -1,0 +1,48 @@
+r"""Where a long name may break, in a table on a narrow screen.
+
+`GPUModelRunner.execute_model` is wider than a column of a phone. Without a word on it a browser
+either pushes the table out of the page or breaks wherever the room ends, in `penalis` and `e`. So
+in the cells of tables the names get a place to break where somebody who writes by hand would
+break: behind a dot, a slash or an underscore, and before a capital that begins a word. Nothing is
+seen of it where there is room, and what is copied is the name as it was.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+
+# The columns of ours beside upstream's are boxes, and as narrow as cells.
+_CELL = re.compile(r'<td\b.*?</td>|<div class="pair-(?:ours|theirs)[^"]*">.*?</div>', re.DOTALL)
+_NAME = re.compile(r'(?<=<span class="pre">)[^<]+(?=</span>)')
+# Pieces of one or two letters would make a ragged column: `_` at either end, `v1/`.
+_PLACE = re.compile(
+    r"(?<=[A-Za-z0-9][._/(=])(?=\w{3})"  # behind a mark: `core.` `step`, `num_` `tokens`
+    r"|(?<=\w\w[a-z0-9])(?=[A-Z])"  # before a word: `Model` `Runner`, `Type` `KV`
+    r"|(?<=[A-Z]{2})(?=[A-Z][a-z]{2})"  # behind a row of capitals: `GPU` `Model`
+    r"|(?<=[0-9a-f]{16})(?=[0-9a-f]{16})"  # a digest has no better place
+)
+_SHORT = 12  # letters: what fits any column
+
+
+def with_places(name: str) -> str:
+    """A name, as HTML, with `<wbr>` where it may break; a short one as it is."""
+    return _PLACE.sub("<wbr>", name) if len(name) > _SHORT else name
+
+
+def in_cells(body: str) -> str:
+    """A page's body with such places in the names that stand in the cells of its tables."""
+    return _CELL.sub(lambda cell: _NAME.sub(lambda name: with_places(name[0]), cell[0]), body)
+
+
+def _complete(app: Sphinx, page: str, template: str, context: dict[str, Any], *_: object) -> None:
+    if "<td" in context.get("body", ""):
+        context["body"] = in_cells(context["body"])
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Connect last: what others put into tables is theirs to write first."""
+    app.connect("html-page-context", _complete, priority=950)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

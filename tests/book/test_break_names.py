@@ -1,0 +1,41 @@
+"""A long name in a table breaks where a hand would break it, and is copied as it was."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from book._ext.break_names import in_cells, with_places
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "GPU|Model|Runner.|execute_|model",
+        "Single|Type|KV|Cache|Manager.|remove_|skipped_|blocks",
+        "VLLM_|USE_|V2_|MODEL_|RUNNER",
+        "vllm/v1/|core/|sched/|scheduler.py",
+        "Scheduler.|_select_|waiting_|queue_|for_|scheduling",
+        "0decac0d96c42b49|572498019f0a0e36",
+        "--max-num-batched-tokens",  # a browser breaks at hyphens by itself
+        "penalise_x",  # short enough for any column
+    ],
+)
+def test_a_name_breaks_between_its_words(broken):
+    assert with_places(broken.replace("|", "")).replace("<wbr>", "|") == broken
+
+
+@given(st.text(alphabet="abcXYZ019._/(=-"))
+def test_nothing_but_places_is_added(name):
+    assert with_places(name).replace("<wbr>", "") == name
+
+
+def test_only_names_in_cells_of_tables_get_places():
+    name = '<code><span class="pre">scheduler_config</span></code>'
+    placed = '<code><span class="pre">scheduler_<wbr>config</span></code>'
+    plain = "<p>scheduler_config</p>"
+    table = f"<table><tr><td>{{}}{plain}</td></tr></table>"
+    assert in_cells(name + table.format(name)) == name + table.format(placed)
+    column = '<div class="pair-theirs">{}</div>'
+    assert in_cells(column.format(name)) == column.format(placed)
