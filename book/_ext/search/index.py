@@ -133,9 +133,14 @@ def _postings(entries: list[Entry]) -> dict[str, list[tuple[int, int]]]:
 
 
 def _introduced(entries: list[Entry]) -> dict[str, list[int]]:
-    """Each term with the entries that have it in italics, which is how the book introduces one."""
+    """Each term with the entries that have it in italics, which is how the book introduces one.
+
+    In a question or its answer italics only stress a word.
+    """
     found: dict[str, list[int]] = {}
     for number, entry in enumerate(entries):
+        if entry.kind in {"question", "exercise"}:
+            continue
         for term in entry.introduces - {""}:
             found.setdefault(term, []).append(number)
     return dict(sorted(found.items()))

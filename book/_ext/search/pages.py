@@ -245,8 +245,12 @@ def spelled(where: str, name: str) -> list[str]:
 def asked_as(where: str, name: str) -> list[str]:
     """The queries that mean this upstream name and nothing else, as keys that ignore spelling.
 
-    The end of a path, `core.py`, means the file; it does not mean each symbol in it.
+    A file's own name keeps its ending: who types `core.py` means the file and all in it, and `core`
+    is a word like any other.
     """
     last = where.rpartition("/")[2]
-    forms = [form for form in spelled(where, name) if not name or form != last]
-    return list(dict.fromkeys(name_key(form) for form in forms))
+    forms = [form for form in spelled(where, name) if form != last or not last.endswith(".py")]
+    keys = [name_key(form) for form in forms]
+    if last.endswith(".py"):
+        keys.append(f"{name_key(last)}.py")
+    return list(dict.fromkeys(keys))

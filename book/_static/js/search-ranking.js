@@ -41,9 +41,14 @@ BookSearch.ranking = (() => {
       introduced: new Map(Object.entries(raw.introduced)),
       upstream: raw.upstream.map(([where, name, uses, keys]) => ({ where, name, uses, keys })),
       names: new Map(),
+      guides: new Map(),
       upstreamNames: new Map(),
     };
     index.entries.forEach((entry, i) => note(index.names, entryKeys(entry), i));
+    index.entries.forEach((entry, i) => {
+      const guided = entry.kind === "page" && /^Phase \d+: (.+)$/.exec(entry.title);
+      if (guided && /\/00-guide$/.test(index.pages[entry.page].name)) index.guides.set(nameKey(guided[1]), i);
+    });
     index.upstream.forEach((one, i) => note(index.upstreamNames, one.keys.split(" "), i));
     return index;
   }
@@ -218,21 +223,28 @@ BookSearch.ranking = (() => {
     const bonus = new Map();
     for (const entry of index.names.get(key) ?? []) {
       const { kind, title } = index.entries[entry];
+      if (kind !== "code" && isFile(query)) continue; // `core.py` is not the section "Core"
       const whole = kind !== "code" || nameKey(title) === key || key.includes(".");
       bonus.set(entry, kind === "page" ? 30 : whole ? 14 : 4);
     }
     return bonus;
   }
 
-  // "What is a token": the entries that have the word in italics.
+  // "What is a token": the entries that have the word in italics, and the guide of that name.
   function introducing(words, said) {
     if (!/^(what|who)$/.test(words[0].name) || !/^(is|are)$/.test(words[1].name)) return [];
-    return index.introduced.get(said.map((word) => stem(word.parts[0])).join(" ")) ?? [];
+    const terms = said.map((word) => stem(word.parts[0])).join(" ");
+    const guide = index.guides.get(said.map((word) => word.name).join("."));
+    return [...(index.introduced.get(terms) ?? []), ...(guide === undefined ? [] : [guide])];
   }
 
+  const isFile = (query) => /\.py$/i.test(query.trim());
+
   function upstreamNamed(query) {
-    const found = index.upstreamNames.get(nameKey(query)) ?? [];
-    return found.map((i) => index.upstream[i]);
+    const key = nameKey(query);
+    const file = (isFile(query) && index.upstreamNames.get(`${key}.py`)) || [];
+    const found = new Set([...(index.upstreamNames.get(key) ?? []), ...file]);
+    return [...found].map((i) => index.upstream[i]);
   }
 
   // Words that stand together in the query and on the page belong together.

@@ -93,6 +93,23 @@ def test_a_name_is_found_however_it_is_spelled(search):
     assert path[:3] == module[:3]
 
 
+def test_a_file_goes_by_its_name_and_is_no_word(search):
+    """`core.py` is discussed in many places, and is not the exercises' section "Core"."""
+    file, word = search.pages("core.py", "core")
+    rows = [used for where, _, used, _ in search.raw["upstream"] if where.endswith("/core.py")]
+    named = {search.raw["pages"][page][0] for used in rows for page in used[::2]}
+    assert set(file[:4]) <= named
+    assert any(page.endswith("/EXERCISES") for page in word[:4])
+
+
+def test_who_asks_what_a_phase_is_about_finds_its_guide(search):
+    found = search.pages("what is paged attention", "what is continuous batching")
+    assert [pages[0] for pages in found] == [
+        "book/phase-02-paged-attention/00-guide",
+        "book/phase-03-continuous-batching/00-guide",
+    ]
+
+
 def test_the_browser_cuts_words_as_the_build_does(search):
     """Every title and text of the book, cut twice."""
     texts = [entry[3] for entry in search.raw["entries"]]

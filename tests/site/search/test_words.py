@@ -59,8 +59,9 @@ def test_an_upstream_anchor_is_found_in_every_form():
 def test_what_means_an_upstream_name_and_nothing_else():
     step = asked_as("vllm/v1/engine/core.py", "EngineCore.step")
     assert {"enginecore.step", "step", "enginecore"} <= {*step}
-    assert "core" not in step  # `core.py` is the file, not each symbol in it
-    assert asked_as("vllm/v1/engine/core.py", "") == ["vllm.v1.engine.core", "core"]
+    assert "core.py" in step  # who types the file's name means all in it
+    assert "core" not in step  # and `core` is a word like any other
+    assert asked_as("vllm/v1/engine/core.py", "") == ["vllm.v1.engine.core", "core.py"]
     assert asked_as("vllm/v1/core", "") == ["vllm.v1.core"]
     # A heading is one name: neither its words nor an ending stand for it.
     assert not {"checks", "md"} & {*asked_as("AGENTS.md", "Duplicate-work checks")}
@@ -98,4 +99,6 @@ def test_the_index_does_not_depend_on_the_order_in_which_pages_were_read():
     turned = dict(reversed(pages.items()))
     assert json.dumps(build(pages)) == json.dumps(build(turned))
     assert build(pages)["pages"][0][0] == "a"
-    assert build(pages)["upstream"] == [["vllm/x.py", "f", [0, 2, 1, 2, 2, 2], "vllm.x f vllm.x.f"]]
+    assert build(pages)["upstream"] == [
+        ["vllm/x.py", "f", [0, 2, 1, 2, 2, 2], "vllm.x f vllm.x.f x.py"]
+    ]
