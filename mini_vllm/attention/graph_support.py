@@ -3,7 +3,7 @@ r"""How much of a backend may be recorded in a CUDA graph?
 A graph is a list of launches with everything in it frozen: which kernels, how many programs each,
 at which addresses their arguments are. What may differ between two replays is only what lies *in*
 memory. So a backend can be recorded as far as its launches do not depend on numbers that the host
-reads: the lengths of the requests, the split into decodes and prompts, a plan.
+reads: the lengths of the requests, the split into decodes and prompts, a plan of who computes what.
 
 The names and their order are upstream's, since a dispatcher compares them:
 {up}`vllm/v1/attention/backend.py#AttentionCGSupport`. At start-up the mode that was asked for is

@@ -23,8 +23,8 @@ it. So the two cannot disagree: what is looked up was captured, and what was cap
 ## An edge
 
 Full graphs of decodes are made for sizes up to `max_num_seqs`, because no step has more decodes.
-If `max_num_seqs` is no size, a step of 58 decodes may be padded to 64, which is above a limit of
-60, and finds no full graph although it is as uniform as can be. Upstream has this edge
+If `max_num_seqs` is no size, say 60, a step of 58 decodes is padded to 64. That is above the limit,
+so the step finds no full graph, although it is as uniform as can be. Upstream has this edge
 ({up}`vllm/v1/cudagraph_dispatcher.py#CudagraphDispatcher.initialize_cudagraph_keys`), and so has
 this dispatcher: the two are compared, decision by decision, in a test. The remedy is to let
 `max_num_seqs` be a size.

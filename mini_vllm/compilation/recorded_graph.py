@@ -1,16 +1,16 @@
 r"""What does a graph freeze?
 
-Everything but the numbers. A device that captures writes down which kernels were launched, in
-which order, with which arguments; and an argument is an address, a size, a plain number. What
-Python did to get there leaves no trace: the branch that was taken is taken for ever, the length of
-a list that was looped over is the number of launches, an integer read from a tensor is the value
-that it had then. At replay nobody asks again. The numbers *in* memory are read afresh, and that is
+Everything but the numbers in memory. A device that captures writes down which kernels were
+launched, in which order, with which arguments; and an argument is an address, a size, a plain
+number. What Python did to get there leaves no trace. The branch that was taken is taken for ever. A
+list that was looped over is as long as it was. An integer that was read from a tensor keeps the
+value that it had. At replay nobody asks again. What lies *in* memory is read afresh, and that is
 the one way in which a replay can differ from the capture.
 
 On a device all of this is invisible. It shows as an answer that is slightly wrong, some steps
 later. So here is a graph that one can look at. {py:class}`RecordedGraph` captures on any machine,
-by standing between torch and its operations: it notes each with the very tensors that it was
-called with, and a replay runs exactly those operations on exactly those tensors, and writes each
+by standing between torch and its operations. It notes each with the very tensors that it was
+called with. A replay runs exactly those operations on exactly those tensors, and writes each
 result where the first one lies. Nothing else is run. A Python branch, a new shape, a value from
 the host is frozen in it as in the real thing. What a device could not capture is refused where it
 happens, in words:

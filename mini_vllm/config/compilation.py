@@ -10,9 +10,9 @@ away, and here they are independent of each other:
 - **graphs** (`cudagraph_mode`): the same operations, asked for once. The device records them, and
   a step replays the record with a single call.
 
-Both are off by default. A graph has a price at start (one capture per size, each with memory of
-its own) and a rule that the rest of the engine must keep (everything that it reads or writes stays
-where it was). See {py:mod}`mini_vllm.compilation`.
+Both are off by default. A graph has a price at start, a capture and some memory for each size. And
+it makes a rule that the rest of the engine must keep: everything that it reads or writes stays
+where it was. See {py:mod}`mini_vllm.compilation`.
 
 ## The modes of graphs
 

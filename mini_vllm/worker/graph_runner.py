@@ -7,7 +7,7 @@ passes through here: it is dispatched, padded, and run in one of three ways.
 ```
 
 **Eager**: the model as it is, or its compiled pieces. **Piecewise**: tokens and positions are
-written to where the pieces read them, the pieces are replayed, and attention is called in between
+written to where the pieces read them, and the pieces are replayed. Attention is called in between
 with the step's own metadata, for the real rows only. **Full**: what attention must know is written
 to its own buffers as well, padded, and one replay does it all.
 
