@@ -7,11 +7,18 @@ cap. This module is the adapter, and each line of it is a difference between two
 
 - **Pages.** Theirs are `[num_blocks, block_size, num_kv_heads, head_size]`, ours have heads before
   places. Their function takes strides, so a transposed view is enough.
-- **Block size.** A page must be a multiple of {given}`256` places: sixteen times our default, and a
-  [limit of this version](https://github.com/Dao-AILab/flash-attention/issues/828). The selector
+- **Block size.** A page must be a multiple of {given}`256` places, sixteen times our default: in
+  every release that has pages, from 2.5.0 to the 2.8.4 of summer 2026, the function's first lines
+  refuse others, because that was
+  [easier to implement](https://github.com/Dao-AILab/flash-attention/issues/828). The selector
   passes over this backend otherwise, and says so. vLLM ships a build of its own in which multiples
   of 16 do
   ({up}`vllm/v1/attention/backends/flash_attn.py#FlashAttentionBackend.get_supported_kernel_block_sizes`).
+- **Release.** The function takes a table of pages since {py:data}`PAGES_SINCE` (before, only
+  `flash_attn_with_kvcache` did), and a cap since {py:data}`CAP_SINCE`. FlashAttention 4 is a
+  package of another name, `flash-attn-4`, that puts itself *into* the module `flash_attn`: the
+  module is there then, and the function is not. So the question is put to the package, and not to
+  the module.
 - **Lengths.** It wants the requests' pasts as a running sum, from which it takes differences. That
   sum is the same for all layers, hence the builder.
 - **Window.** Theirs counts the positions to the left of the token, ours the token too.
@@ -31,13 +38,19 @@ package; `tests/gpu` holds the tests that wait for both.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
+from importlib import metadata
+from importlib.util import find_spec
 
 import torch
 
-from mini_vllm.attention.backend import AttentionBackend, AttentionShape
+from mini_vllm.attention.backend import AttentionBackend, AttentionSelectorConfig, AttentionShape
 from mini_vllm.attention.metadata import AttentionMetadata
 from mini_vllm.attention.metadata_builder import AttentionMetadataBuilder
+
+#: The release from which `flash_attn_varlen_func` takes a `block_table`, and `softcap`.
+PAGES_SINCE, CAP_SINCE = (2, 5, 7), (2, 6, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +86,22 @@ class FlashAttentionBackend(AttentionBackend):
     largest_head_size = 256
     block_size_multiple = 256
     builder_cls = FlashAttentionMetadataBuilder
+
+    @classmethod
+    def other_obstacles(cls, config: AttentionSelectorConfig) -> list[str]:
+        """What the installed release lacks; nothing where no module of the name is there."""
+        if find_spec("flash_attn") is None:
+            return []
+        release = installed_release()
+        if release is None:
+            return ["the module flash_attn is there, and the package flash-attn (version 2) is not"]
+        known = ".".join(map(str, release))
+        found = []
+        if release < PAGES_SINCE:
+            found.append(f"flash-attn {known} takes no pages in flash_attn_varlen_func, 2.5.7 does")
+        if config.has_soft_cap and release < CAP_SINCE:
+            found.append(f"flash-attn {known} knows no soft cap, 2.6.0 does")
+        return found
 
     def forward(
         self,
@@ -112,3 +141,12 @@ class FlashAttentionBackend(AttentionBackend):
             softcap=layer.logits_soft_cap or 0.0,
             block_table=metadata.block_table,
         )
+
+
+def installed_release() -> tuple[int, ...] | None:
+    """The version of the package `flash-attn`, as three numbers; None where it is not installed."""
+    try:
+        version = metadata.version("flash-attn")
+    except metadata.PackageNotFoundError:
+        return None
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

@@ -6,8 +6,10 @@ it, and it explains itself. The start-up does:
 
 ```console
 $ mini_vllm generate book/model/checkpoint --prompt "def schedule(self" --max-tokens 4
-[attention backend cpu_numba: the first of cpu_numba, torch_reference that fits]
+[Using cpu_numba attention backend: the first of cpu_numba, torch_reference that fits]
 ```
+
+`mini_vllm serve` says the same, from the process of its engine.
 
 The rule is the one that {up}`vllm/platforms/cuda.py#CudaPlatformBase.get_attn_backend_cls`
 applies. A backend asked for by name must fit, or the start fails with all reasons. Otherwise the
@@ -68,8 +70,17 @@ class AttentionChoice:
     passed_over: dict[str, list[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        passed = "".join(f"; not {n}: {', '.join(why)}" for n, why in self.passed_over.items())
-        return f"attention backend {self.backend.name}: {self.reason}{passed}"
+        return "; ".join(self.lines())
+
+    def lines(self) -> list[str]:
+        r"""What a start-up says: one line for each backend passed over, and who is used, and why.
+
+        Upstream's line for the last,
+        {up}`log:"attention backend out of potential backends"`, names those that would have fitted
+        as well, and hides what stood against the others at debug level.
+        """
+        lines = [f"Not {name}: {', '.join(why)}" for name, why in self.passed_over.items()]
+        return [*lines, f"Using {self.backend.name} attention backend: {self.reason}"]
 
 
 def backend_class(name: str) -> type[AttentionBackend]:

@@ -43,6 +43,7 @@ Upstream: {up}`vllm/v1/engine/async_llm.py#AsyncLLM`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -152,6 +153,8 @@ class AsyncLLM:
             directory="",
             num_threads=_num_threads(),
             check_invariants=check_invariants,
+            # What the engine decides at its start is told by whoever tells what this side does.
+            log_level=logging.getLogger("mini_vllm").getEffectiveLevel(),
         )
         return cls(setup, tokenizer, stat_loggers)
 

@@ -28,6 +28,7 @@ tensors ({up}`vllm/v1/serial_utils.py#MsgpackEncoder`), since images cross its b
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -82,6 +83,7 @@ class CoreSetup:
     `num_threads` is how many threads torch may use, `None` for its own choice. With
     `check_invariants` every registered invariant of the scheduler and its blocks is checked after
     every step, and the first violation is the end: a switch for tests, it walks the whole pool.
+    What the process logs at `log_level` and above goes to its error stream.
     """
 
     config: EngineConfig
@@ -89,6 +91,7 @@ class CoreSetup:
     scripted: ScriptedModel | None = None
     num_threads: int | None = None
     check_invariants: bool = False
+    log_level: int = logging.WARNING
 
     @property
     def input_address(self) -> str:

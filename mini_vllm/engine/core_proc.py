@@ -61,6 +61,7 @@ on, deaf.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import shutil
@@ -221,6 +222,10 @@ class EngineCoreProc(EngineCore):
         self._output.send_multipart([EngineCoreReplyType.OUTPUTS.value, encode(outputs)])
 
 
+#: As the server's own lines, and from which process.
+LOG_FORMAT = "%(levelname)s %(name)s (engine core, pid %(process)d): %(message)s"
+
+
 def _executor(setup: CoreSetup) -> Executor:
     scripted = setup.scripted
     if scripted is None:
@@ -273,6 +278,8 @@ def main() -> Any:
     lifeline = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     setup = _read_setup(lifeline)
+    logging.basicConfig(stream=sys.stderr, format=LOG_FORMAT)
+    logging.getLogger("mini_vllm").setLevel(setup.log_level)
     threading.Thread(target=_watch_lifeline, args=(lifeline, setup.directory), daemon=True).start()
 
     # A context of its own: the end waits until it has sent all, and for nothing else.

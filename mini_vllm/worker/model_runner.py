@@ -109,7 +109,8 @@ class ModelRunner:
         self.attention_choice = select_attention_backend(
             self.attention_config, config.attention_backend
         )
-        logger.info("%s", self.attention_choice)
+        for line in self.attention_choice.lines():
+            logger.info("%s", line)
         self.metadata_builder = self.attention_choice.backend.make_builder(self.attention_config)
         self.model = load_model(
             self.model_config,
@@ -121,7 +122,8 @@ class ModelRunner:
             kernels=self.kernel_choice.kernels,
         )
         self.sampling_choice = select_sampling_kernels(self.device)
-        logger.info("%s", self.sampling_choice)
+        if self.device.type != "cpu":
+            logger.info("%s", self.sampling_choice)
         self.sampler = Sampler(model_config.seed, self.device, self.sampling_choice.kernels)
         self.kv_caches: list[torch.Tensor] = []
         self.requests: dict[str, CachedRequestState] = {}

@@ -19,6 +19,9 @@ from mini_vllm.attention.selector import (
 )
 from mini_vllm.errors import ConfigError
 
+FLASH_ATTENTION_4_ALONE = (
+    "the module flash_attn is there, and the package flash-attn (version 2) is not"
+)
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
@@ -31,7 +34,7 @@ def test_the_cpu_gets_the_compiled_backend():
     assert choice.backend.name == "cpu_numba"
     assert not choice.passed_over
     assert str(choice) == (
-        "attention backend cpu_numba: the first of cpu_numba, torch_reference that fits"
+        "Using cpu_numba attention backend: the first of cpu_numba, torch_reference that fits"
     )
 
 
@@ -39,7 +42,11 @@ def test_float16_falls_through_and_the_choice_says_why():
     choice = select_attention_backend(ask(dtype=torch.float16))
     assert choice.backend.name == "torch_reference"
     assert choice.passed_over == {"cpu_numba": ["it knows float32, bfloat16, not float16"]}
-    assert str(choice).endswith("; not cpu_numba: it knows float32, bfloat16, not float16")
+    assert choice.lines() == [
+        "Not cpu_numba: it knows float32, bfloat16, not float16",
+        "Using torch_reference attention backend: "
+        "the first of cpu_numba, torch_reference that fits",
+    ]
 
 
 def test_a_soft_cap_falls_through():
@@ -58,7 +65,7 @@ def test_a_named_backend_must_fit_and_all_reasons_are_given():
 
 def test_a_named_backend_that_fits():
     choice = select_attention_backend(ask(), "torch_reference")
-    assert str(choice) == "attention backend torch_reference: asked for by name"
+    assert str(choice) == "Using torch_reference attention backend: asked for by name"
 
 
 def test_an_unknown_name_lists_the_known_ones():
@@ -105,6 +112,42 @@ def test_the_order_is_the_pinned_one():
         names = [element.attr for element in branch[0].value.elts]
         followed = [ours[name] for name in names if name in ours]
         assert followed == list(priorities("cuda", capability))[:-1]
+
+
+@pytest.mark.parametrize(
+    ("version", "cap", "expected"),
+    [
+        (
+            None,
+            None,
+            ["the module flash_attn is there, and the package flash-attn (version 2) is not"],
+        ),
+        ("2.5.6", None, ["flash-attn 2.5.6 takes no pages in flash_attn_varlen_func, 2.5.7 does"]),
+        ("2.5.9.post1", None, []),
+        ("2.5.9.post1", 30.0, ["flash-attn 2.5.9 knows no soft cap, 2.6.0 does"]),
+        ("2.8.3", 30.0, []),
+    ],
+)
+def test_flash_attention_asks_for_the_release(version, cap, expected, monkeypatch):
+    """Which release knew what was read off its tags: see the module's text."""
+    from mini_vllm.attention import backend, flash_attention
+
+    def installed(name):
+        assert name == "flash-attn"
+        if version is None:
+            raise flash_attention.metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(backend, "find_spec", lambda name: object())
+    monkeypatch.setattr(flash_attention, "find_spec", lambda name: object())
+    monkeypatch.setattr(flash_attention.metadata, "version", installed)
+    big = ask(CUDA, torch.float16, block_size=256, logits_soft_caps=(cap,))
+    assert obstacles_to("flash_attention", big) == expected
+    small = dataclasses.replace(big, block_size=16)
+    assert obstacles_to("flash_attention", small) == [
+        "block_size 16 is not a multiple of 256",
+        *expected,
+    ]
 
 
 def test_when_nothing_fits_everything_is_said(monkeypatch):

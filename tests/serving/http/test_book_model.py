@@ -30,6 +30,16 @@ def offline():
     return dict(zip(PROMPTS, llm.generate(PROMPTS, params), strict=True))
 
 
+def test_the_start_says_which_attention_backend_and_why(book_server):
+    """From the engine's process, on the stream that an operator reads, once."""
+    lines = [line for line in book_server.lines if "attention backend" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("INFO mini_vllm.model_runner (engine core, pid ")
+    assert lines[0].endswith(
+        ": Using cpu_numba attention backend: the first of cpu_numba, torch_reference that fits"
+    )
+
+
 def test_the_server_says_what_the_engine_says(client, offline):
     for prompt, output in offline.items():
         made = client.completions.create(
