@@ -221,7 +221,8 @@ def device_named() -> str | None:
     return found[0] if done.returncode == 0 and found else None
 
 
-GPU_NEEDS = ("torch", "triton", "transformers", "safetensors", "numba", "pytest", "hypothesis")
+# Not numba: its loops are for a processor. hypothesis is what the labs' tests are written with.
+GPU_NEEDS = ("torch", "triton", "transformers", "safetensors", "tokenizers", "pytest", "hypothesis")
 
 
 def gpu_environment(session: nox.Session) -> str:

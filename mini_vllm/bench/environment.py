@@ -27,7 +27,7 @@ def describe_environment(checkout: Path | None = None) -> dict[str, Any]:
         "load_average": [round(x, 1) for x in os.getloadavg()] if hasattr(os, "getloadavg") else [],
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: version(name) for name in _PACKAGES},
         "commit": _commit(checkout or Path(__file__).parent),
     }
 
@@ -51,7 +51,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """The installed version of a package, or None."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -19,6 +19,16 @@ only {up}`positional arguments
 Pieces get theirs by position. The whole model is {up}`called by keyword
 <vllm/v1/worker/gpu_model_runner.py#GPUModelRunner._model_forward>`, so for a full graph two empty
 lists are compared. And attention's metadata is no argument anywhere: it comes by the context.
+
+## What is not held
+
+The results of all graphs lie in one pool, and thirty shapes of a piece have thirty results. If each
+were held, the pool would have to have room for all of them at once, though no two shapes are ever
+needed together. So a wrapper keeps the *place* of its result and lets go of the tensor
+({py:meth}`GraphMaker.borrow`): what is captured next may be given the same memory. The one who must
+not let go is the caller, during a capture, until the piece that reads the result has been captured
+as well; hence what {py:meth}`CUDAGraphWrapper.__call__` returns then is the tensor itself. Upstream
+takes the same care ({up}`vllm/utils/torch_utils.py#weak_ref_tensor`).
 """
 
 from __future__ import annotations
@@ -29,6 +39,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Protocol
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 from mini_vllm.compilation.dispatcher import BatchDescriptor
 from mini_vllm.config.compilation import CUDAGraphMode
@@ -47,6 +58,9 @@ class GraphMaker(Protocol):
 
     def replay(self, key: Hashable, graph: Any) -> None:
         """Run what was captured."""
+
+    def borrow(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The same memory, not held: whoever captures next may be given it."""
 
     def capturing(self) -> AbstractContextManager[None]:
         """In force while graphs are captured."""
@@ -73,12 +87,17 @@ class StepContext:
 
 @dataclass
 class CUDAGraphEntry:
-    """One captured graph: what it reads from outside, what it writes to, and the graph."""
+    r"""One captured graph: what it reads from outside, what it writes to, and the graph.
 
-    inputs: list[tuple[str, torch.Tensor]]
+    Of the inputs the shapes and the addresses are kept, and the tensors themselves, in `held`, only
+    where newcomers are copied to them. `output` is borrowed.
+    """
+
+    shapes: list[torch.Size]
+    addresses: list[int]
     output: Any
     graph: Any
-    addresses: list[int] = field(default_factory=list)
+    held: list[torch.Tensor] = field(default_factory=list)
 
 
 class CUDAGraphWrapper:
@@ -125,25 +144,31 @@ class CUDAGraphWrapper:
                 f"{self.name}: no graph was captured for {descriptor}, and none may be captured "
                 "while requests run"
             )
-        inputs = list(_tensors_in(args))
+        inputs = [tensor for _, tensor in _tensors_in(args)]
         output, graph = self.maker.capture(descriptor, lambda: self.runnable(*args))
-        addresses = [tensor.data_ptr() for _, tensor in inputs]
-        self.entries[descriptor] = CUDAGraphEntry(inputs, output, graph, addresses)
+        self.entries[descriptor] = CUDAGraphEntry(
+            shapes=[tensor.shape for tensor in inputs],
+            addresses=[tensor.data_ptr() for tensor in inputs],
+            output=tree_map_only(torch.Tensor, self.maker.borrow, output),
+            graph=graph,
+            held=inputs if self.copy_inputs else [],
+        )
         self.context.num_captures += 1
+        # Not the borrowed one: who captures the next piece must hold what that piece reads.
         return output
 
     def _bring_inputs(self, entry: CUDAGraphEntry, args: tuple[Any, ...]) -> None:
         given = list(_tensors_in(args))
-        if len(given) != len(entry.inputs):
+        if len(given) != len(entry.shapes):
             raise GraphError(
-                f"{self.name}: captured with {len(entry.inputs)} tensors, called with {len(given)}"
+                f"{self.name}: captured with {len(entry.shapes)} tensors, called with {len(given)}"
             )
-        for (name, tensor), (_, static), address in zip(
-            given, entry.inputs, entry.addresses, strict=True
+        for index, ((name, tensor), shape, address) in enumerate(
+            zip(given, entry.shapes, entry.addresses, strict=True)
         ):
-            if tensor.shape != static.shape:
+            if tensor.shape != shape:
                 raise GraphError(
-                    f"{self.name}: {name} was {list(static.shape)} at capture and is "
+                    f"{self.name}: {name} was {list(shape)} at capture and is "
                     f"{list(tensor.shape)}: a graph has one shape"
                 )
             if tensor.data_ptr() == address:
@@ -153,7 +178,7 @@ class CUDAGraphWrapper:
                     f"{self.name}: {name} was captured at {address:#x} and lies at "
                     f"{tensor.data_ptr():#x}: the graph would read the old place"
                 )
-            static.copy_(tensor)
+            entry.held[index].copy_(tensor)
 
 
 def _tensors_in(value: Any, name: str = "input") -> Iterator[tuple[str, torch.Tensor]]:

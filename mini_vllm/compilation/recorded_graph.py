@@ -192,6 +192,10 @@ class RecordedGraphs:
             self._last_key = key
         graph.replay()
 
+    def borrow(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor itself: a record holds all of its tensors in any case."""
+        return tensor
+
     def capturing(self) -> Any:
         """What must be in force while graphs are captured: nothing, here."""
         return nullcontext()

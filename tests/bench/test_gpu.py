@@ -20,7 +20,7 @@ from mini_vllm.bench.gpu.shares import (
     product_work,
     times_as_fast,
 )
-from mini_vllm.bench.gpu.timer import middle
+from mini_vllm.bench.gpu.timer import middle, writes_ahead
 from mini_vllm.bench.workload import Workload
 from mini_vllm.kernels.cost import Device, KernelCost
 
@@ -69,6 +69,12 @@ class TestShares:
             middle([1.0, 1.0])
         with pytest.raises(ValueError, match="broken"):
             middle([1.0, 0.0, 1.0])
+
+    def test_the_device_is_kept_busy_for_as_long_as_the_host_asks(self) -> None:
+        assert writes_ahead(100e-6, 50e-6) == 4
+        assert writes_ahead(1e-6, 50e-6) == 1
+        with pytest.raises(ValueError, match="above 0"):
+            writes_ahead(0.0, 1.0)
 
     def test_times(self) -> None:
         assert times_as_fast(6.0, 2.0) == 3.0
@@ -174,6 +180,12 @@ class TestRecord:
         with pytest.raises(record.RecordError, match=name):
             record.records(tmp_path)
 
+    def test_one_without_limits_or_figures_is_refused(self) -> None:
+        for lacking in ({"limits": {}}, {"kernels": [], "steps": []}):
+            with pytest.raises(record.RecordError, match=r"limits|no figure"):
+                record.check(whole_record() | lacking)
+        record.check_provenance(whole_record() | {"limits": {}, "kernels": [], "steps": []})
+
     @pytest.mark.parametrize("name", record.NEEDED_OF_A_DEVICE)
     def test_a_device_without_its_driver_and_the_rest_is_refused(self, name) -> None:
         lacking = whole_record()
@@ -259,6 +271,34 @@ def test_without_a_device_nothing_is_measured_and_it_fails(capsys, tmp_path) -> 
     assert main(["gpu", "--out", str(tmp_path / "record.json")]) == 2
     assert "NOTHING was measured" in capsys.readouterr().err
     assert not (tmp_path / "record.json").exists()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_commit_that_nobody_can_tell_is_missed_before_anything_is_measured(
+    named, monkeypatch, tmp_path, capsys
+) -> None:
+    """A machine may have the tree and no git: then `--commit` says what was measured."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(record, "describe_device", lambda: whole_record()["device"])
+    monkeypatch.setattr(
+        record, "describe_environment", lambda: {"commit": None, "python": "3", "packages": {}}
+    )
+
+    class Measured(Exception):
+        pass
+
+    def timer():
+        raise Measured
+
+    monkeypatch.setattr(run, "CudaTimer", timer)
+    asked = ["gpu", "--out", str(tmp_path / "r.json"), "--parts", "kernels"]
+    if named:
+        with pytest.raises(Measured):
+            main([*asked, "--commit", "0123abc"])
+    else:
+        assert main(asked) == 2
+        assert "its commit; --commit says it" in capsys.readouterr().err
 
 
 def test_importing_it_loads_no_torch() -> None:

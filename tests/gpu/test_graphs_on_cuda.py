@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mini_vllm import LLM, SamplingParams  # noqa: E402
-from mini_vllm.errors import GraphError  # noqa: E402
+from mini_vllm.errors import ConfigError, GraphError  # noqa: E402
 
 CHECKPOINT = str(Path(__file__).parents[2] / "book" / "model" / "checkpoint")
 PROMPTS = ["def schedule(self", "import torch\nfrom torch import nn\n", "        return self.", "#"]
@@ -116,3 +116,38 @@ def test_an_unknown_shape_is_refused() -> None:
     graphs.whole.entries.clear()
     with pytest.raises(GraphError, match="no graph was captured"):
         answers(llm)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int64])
+def test_a_borrowed_tensor_is_the_memory_and_does_not_hold_it(dtype) -> None:
+    from mini_vllm.compilation.cuda_graph import tensor_at
+
+    torch.cuda.empty_cache()
+    held = torch.arange(1 << 20, device="cuda").view(1024, 1024).to(dtype)[1:, ::2]
+    before = torch.cuda.memory_allocated()
+    borrowed = tensor_at(held)
+    assert torch.cuda.memory_allocated() == before
+    assert (borrowed.data_ptr(), borrowed.stride()) == (held.data_ptr(), held.stride())
+    assert torch.equal(borrowed, held)
+    held.zero_()
+    assert not borrowed.any()
+    del held
+    assert torch.cuda.memory_allocated() < before
+
+
+def test_more_sizes_take_little_more_memory() -> None:
+    """One pool: the largest step's results are room enough for every other's."""
+    kept = []
+    # The first one loads libraries, whose memory is not the graphs'.
+    for sizes in ([512], [512], [*range(16, 513, 16)]):
+        llm = engine(
+            {"cudagraph_mode": "PIECEWISE", "cudagraph_capture_sizes": sizes}, "torch_static"
+        )
+        kept.append(runner(llm).stats.num_bytes)
+        del llm
+    assert kept[2] < 2 * kept[1] + (32 << 20)
+
+
+def test_a_run_before_a_capture_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="cudagraph_num_of_warmups=0"):
+        engine({"cudagraph_mode": "FULL", "cudagraph_num_of_warmups": 0}, "torch_static")

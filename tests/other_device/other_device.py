@@ -12,7 +12,7 @@ would have to be compiled. What was captured can be replayed, on the same memory
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ import torch._dynamo  # modules that it loads must not be loaded under the patch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakIdKeyDictionary
 
 from mini_vllm.platforms import Platform
 
@@ -53,6 +54,7 @@ class Remote(torch.Tensor):
             device=THERE,
         )
         made.inner = inner
+        OtherDevice.held[made] = True
         return made
 
     def __repr__(self) -> str:  # type: ignore[override]
@@ -141,15 +143,26 @@ class Launch:
 
 @dataclass
 class Graph:
-    """What was launched between the beginning and the end of a capture."""
+    """What was launched between the beginning and the end of a capture.
+
+    `taken` is memory of earlier graphs that nobody held when this one was captured: a pool would
+    have given it to this one.
+    """
 
     launches: list[Launch] = field(default_factory=list)
+    taken: list[torch.Tensor] = field(default_factory=list)
+
+    def results(self) -> Iterator[torch.Tensor]:
+        """Every tensor that the graph makes."""
+        return (result for launch in self.launches for result in launch.results)
 
 
 class OtherDevice(TorchDispatchMode):
     """The device while it is there: enter it, and `device="meta"` means it."""
 
     _active: ClassVar[list[OtherDevice]] = []
+    #: All tensors of the device that somebody holds; what was borrowed is taken out.
+    held: ClassVar[WeakIdKeyDictionary] = WeakIdKeyDictionary()
 
     def __init__(self) -> None:
         super().__init__()
@@ -354,26 +367,35 @@ class OtherDeviceGraphs:
 
     def capture(self, key: Hashable, function: Callable[[], Any]) -> tuple[Any, Graph]:
         """Capture `function`: its results are not computed before a replay."""
+        held = {_place(tensor.inner) for tensor in list(OtherDevice.held)}
+        free = [r for one in self._all() for r in one.results() if _place(r) not in held]
         with OtherDevice.active().capture() as graph:
             result = function()
+        graph.taken = free
         self.graphs.setdefault(key, []).append(graph)
-        self._spoil(graph)
+        _spoil(graph.results())
         return result, graph
+
+    def borrow(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The same memory, for the pool to give away."""
+        assert isinstance(tensor, Remote)
+        borrowed = Remote(tensor.inner)
+        del OtherDevice.held[borrowed]
+        return borrowed
 
     def replay(self, key: Hashable, graph: Graph) -> None:
         """Launch all of it again."""
         if key != self._last:
             for other, graphs in self.graphs.items():
                 for one in graphs if other != key else ():
-                    self._spoil(one)
+                    _spoil(one.results())
         self._last = key
+        _spoil(graph.taken)
         for launch in graph.launches:
             launch.replay()
 
-    def _spoil(self, graph: Graph) -> None:
-        for result in (r for launch in graph.launches for r in launch.results):
-            if result.is_floating_point():
-                result.fill_(float("nan"))
+    def _all(self) -> Iterator[Graph]:
+        return (graph for graphs in self.graphs.values() for graph in graphs)
 
     @contextmanager
     def capturing(self) -> Iterator[None]:
@@ -404,6 +426,16 @@ def _with_tensors(index: Any) -> Any:
     if isinstance(index, list):
         return torch.tensor(index)
     return tuple(map(_with_tensors, index)) if isinstance(index, tuple) else index
+
+
+def _spoil(results: Iterable[torch.Tensor]) -> None:
+    for result in results:
+        if result.is_floating_point():
+            result.fill_(float("nan"))
+
+
+def _place(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _inner(leaf: Any) -> Any:

@@ -131,3 +131,22 @@ def test_a_graph_reads_memory_and_not_python(device) -> None:
     maker.replay("three", second)
     assert other.tolist() == [4, 5]
     assert np.isnan(result.tolist()).all()  # one pool
+
+
+def test_memory_that_nobody_holds_is_given_to_the_next_graph(device) -> None:
+    """Two pieces of one step: the second reads the first's result, so somebody must hold it."""
+    maker, x = OtherDeviceGraphs(THERE), there(1, 2)
+    first, one = maker.capture("step", lambda: x * 2)
+    second, two = maker.capture("step", lambda: first + 1)
+    maker.replay("step", one)
+    maker.replay("step", two)
+    assert second.tolist() == [3, 5]
+
+    lost, three = maker.capture("step", lambda: x * 3)
+    borrowed = maker.borrow(lost)
+    del lost
+    _, four = maker.capture("step", lambda: borrowed + 1)
+    maker.replay("step", three)
+    assert borrowed.tolist() == [3, 6]
+    maker.replay("step", four)
+    assert np.isnan(borrowed.tolist()).all()

@@ -17,7 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from mini_vllm.bench.environment import describe_environment
+from mini_vllm.bench.environment import describe_environment, version
 
 PACKAGE = Path(__file__).resolve().parents[2]
 #: Where records lie, one file a device.
@@ -29,9 +29,10 @@ NEEDED = {
     "taken": str,
     "device": dict,
     "versions": dict,
-    "limits": dict,
 }
 NEEDED_OF_A_DEVICE = ("name", "compute_capability", "driver", "cuda", "memory_bytes")
+#: Whose kernels may have run, as packages are called; None in the record where one is not there.
+KERNEL_PACKAGES = ("triton", "flash-attn", "flashinfer-python")
 PARTS = ("kernels", "steps", "throughput", "tests")
 #: What the project set out to reach: part, the row's name, the key, the least value.
 AIMS = (
@@ -88,21 +89,32 @@ def new_record(device: dict[str, Any], command: str) -> dict[str, Any]:
         "commit": environment["commit"] or "",
         "code_hash": code_hash(),
         "taken": date.today().isoformat(),
-        "versions": {"python": environment["python"], **environment["packages"]},
+        "versions": {
+            "python": environment["python"],
+            **environment["packages"],
+            **{name: version(name) for name in KERNEL_PACKAGES},
+        },
         "limits": {},
     }
 
 
 def check(record: dict[str, Any]) -> None:
     """Raise {py:class}`RecordError` unless the record has its provenance and some figure."""
+    check_provenance(record)
+    if not record.get("limits"):
+        raise RecordError("the record does not say its limits")
+    if not any(record.get(part) for part in PARTS):
+        raise RecordError("the record holds no figure")
+
+
+def check_provenance(record: dict[str, Any]) -> None:
+    """Raise {py:class}`RecordError` unless the record says where its figures come from."""
     for name, kind in NEEDED.items():
         if not isinstance(record.get(name), kind) or not record[name]:
             raise RecordError(f"the record does not say its {name}")
     for name in NEEDED_OF_A_DEVICE:
         if not record["device"].get(name):
             raise RecordError(f"the record does not say its device's {name}")
-    if not any(record.get(part) for part in PARTS):
-        raise RecordError("the record holds no figure")
 
 
 def write(record: dict[str, Any], path: Path) -> None:

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parts", nargs="+", choices=["kernels", "steps", "throughput"])
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--tests", type=Path, help="pytest's JUnit XML of the GPU tests")
+    parser.add_argument("--commit", help="what was measured, where git cannot be asked")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -47,7 +48,15 @@ def main(args: argparse.Namespace) -> int:
     if not torch.cuda.is_available():
         print("gpu: torch finds no CUDA device here, so NOTHING was measured", file=sys.stderr)
         return 2
-    made = record.new_record(record.describe_device(), "python -m mini_vllm.bench gpu")
+    command = " ".join(["python -m mini_vllm.bench gpu", *_asked(args)])
+    made = record.new_record(record.describe_device(), command)
+    made["commit"] = args.commit or made["commit"]
+    try:
+        record.check_provenance(made)  # before the hour of measuring, not after it
+    except record.RecordError as error:
+        hint = "; --commit says it where git cannot" if not made["commit"] else ""
+        print(f"gpu: {error}{hint}, so NOTHING was measured", file=sys.stderr)
+        return 2
     slug = re.sub(r"[^a-z0-9]+", "-", made["device"]["name"].lower()).strip("-")
     out = args.out or record.FOLDER / f"{slug}.json"
     timer = CudaTimer()
@@ -74,6 +83,12 @@ def main(args: argparse.Namespace) -> int:
     if any(made.get(part) for part in record.PARTS):
         record.write(made, out)
     return 1 if made["failed"] else 0
+
+
+def _asked(args: argparse.Namespace) -> list[str]:
+    # What of the command decided what was measured.
+    parts = ["--parts", *args.parts] if args.parts else []
+    return [*parts, *(["--shapes", *args.shapes] if args.shapes != list(SHAPES) else [])]
 
 
 def test_counts(junit: Path) -> list[dict[str, Any]]:
