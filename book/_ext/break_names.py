@@ -1,10 +1,10 @@
-r"""Where a long name may break, in a table on a narrow screen.
+r"""Where a long name may break, in a table or at the head of a listing, on a narrow screen.
 
 `GPUModelRunner.execute_model` is wider than a column of a phone. Without a word on it a browser
 either pushes the table out of the page or breaks wherever the room ends, in `penalis` and `e`. So
-in the cells of tables the names get a place to break where somebody who writes by hand would
-break: behind a dot, a slash or an underscore, and before a capital that begins a word. Nothing is
-seen of it where there is room, and what is copied is the name as it was.
+there the names get a place to break where somebody who writes by hand would break: behind a dot, a
+slash or an underscore, and before a capital that begins a word. Nothing is seen of it where there
+is room, and what is copied is the name as it was.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-# The columns of ours beside upstream's are boxes, and as narrow as cells.
-_CELL = re.compile(r'<td\b.*?</td>|<div class="pair-(?:ours|theirs)[^"]*">.*?</div>', re.DOTALL)
+# The columns of ours beside upstream's are boxes, and as narrow as cells; so is a listing's head.
+_CELL = re.compile(
+    r'<td\b.*?</td>|<div class="(?:pair-ours|pair-theirs|code-block-caption)[^"]*">.*?</div>',
+    re.DOTALL,
+)
 _NAME = re.compile(r'(?<=<span class="pre">)[^<]+(?=</span>)')
 # Pieces of one or two letters would make a ragged column: `_` at either end, `v1/`.
 _PLACE = re.compile(
@@ -25,20 +28,21 @@ _PLACE = re.compile(
     r"|(?<=[0-9a-f]{16})(?=[0-9a-f]{16})"  # a digest has no better place
 )
 _SHORT = 12  # letters: what fits any column
+MAY_BREAK = "<wbr/>"  # closed, since the pages of the ePub are XML
 
 
 def with_places(name: str) -> str:
-    """A name, as HTML, with `<wbr>` where it may break; a short one as it is."""
-    return _PLACE.sub("<wbr>", name) if len(name) > _SHORT else name
+    """A name, as HTML, with `MAY_BREAK` where it may; a short one as it is."""
+    return _PLACE.sub(MAY_BREAK, name) if len(name) > _SHORT else name
 
 
 def in_cells(body: str) -> str:
-    """A page's body with such places in the names that stand in the cells of its tables."""
+    """A page's body with such places in the names of its tables, pairs and heads of listings."""
     return _CELL.sub(lambda cell: _NAME.sub(lambda name: with_places(name[0]), cell[0]), body)
 
 
 def _complete(app: Sphinx, page: str, template: str, context: dict[str, Any], *_: object) -> None:
-    if "<td" in context.get("body", ""):
+    if context.get("body"):
         context["body"] = in_cells(context["body"])
 
 

@@ -34,6 +34,7 @@ DROPPED = (
     ".toctree-wrapper",
     ".phase-lines",  # they join the tiles of a wide screen
     ".home-button",
+    ".home-anchor strong",  # what a pointer or a finger may do
 )
 _URL_REFERENCE = re.compile(r"url\((['\"]?)#([^)'\"]+)\1\)")
 _NONE_OF = re.compile(r"\b0 / (?=\d)")

@@ -307,3 +307,23 @@ def test_a_tree_of_another_version_stops_the_build(build, tree: Tree) -> None:
     version.write_text(version.read_text().replace("9.9.9", "9.9.8"))
     with pytest.raises(ExtensionError, match=r"holds vllm 9\.9\.8"):
         build({"index": PAGE})
+
+
+@pytest.mark.parametrize(
+    ("title", "is_code"),
+    [
+        ("Core.step", True),
+        ("free_blocks()", True),
+        ("_free", True),
+        ("core.py", True),
+        ("the step", False),
+        ("FlashInfer", False),
+        ("v9.9.9", False),
+        ("free", False),
+    ],
+)
+def test_a_title_that_is_a_name_is_set_as_code(build, title: str, is_code: bool) -> None:
+    text = html(build({"index": f"# A page\n\n{{up}}`{title} <{CORE}#Core.step>`\n"}))
+    link = re.search(r'<a class="[^"]*up-link.*?</a>', text)[0]
+    assert ("<code" in link) == is_code
+    assert re.sub(r"<[^>]+>", "", link) == title
