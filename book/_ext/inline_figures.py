@@ -1,8 +1,8 @@
 r"""Figures of notebooks become part of the page: they follow its theme and set its typeface.
 
-An `<img>` cannot see the page's colours. So an SVG that a cell drew is put into the page itself,
-its palette turned into CSS variables and its ids made unique. A figure without a text alternative
-fails the build.
+An `<img>` cannot see the page's colours. So an SVG that a cell drew, or that a file holds, is put
+into the page itself, its palette turned into CSS variables and its ids made unique. A figure
+without a text alternative fails the build.
 
 A drawing that an author put on the page as raw SVG gets the same box. Its smallest words are kept
 at {py:data}`SMALLEST` pixels: where a screen is too narrow for that, the box pans.
@@ -29,6 +29,8 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 #: The least size of a figure's words on a page, in pixels.
 SMALLEST = 11.0
+#: The folder that a notebook's outputs are written to.
+OUTPUTS = "jupyter_execute"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 #: A point is 1.33 pixels: two decimals are a seventy-fifth of one.
 DECIMALS = 2
@@ -105,7 +107,7 @@ def _used_ids(root: ET.Element) -> set[str]:
 
 
 class InlineFigures(SphinxPostTransform):
-    """Replace the SVG images that notebooks drew by their markup."""
+    """Replace SVG images, of notebooks and of files, by their markup."""
 
     default_priority = 200
     formats = ("html",)
@@ -131,13 +133,16 @@ class InlineFigures(SphinxPostTransform):
                     subtype="alt",
                 )
             svg = page_svg(path.read_text(encoding="utf-8"), alt)
-            raw = nodes.raw("", f'<div class="figure-scroll">{svg}</div>', format="html")
+            # A notebook's figure says its own width; a drawing in a file has a box only.
+            drawn = OUTPUTS in image.get("uri", "")
+            boxed = f'<div class="figure-scroll">{svg}</div>' if drawn else readable(svg)
+            raw = nodes.raw("", boxed, format="html")
             raw.source, raw.line = image.source, image.line
             image.replace_self(raw)
 
     def _drawn(self, image: nodes.image) -> Path | None:
         uri = image.get("uri", "")
-        if not uri.endswith(".svg") or "jupyter_execute" not in uri:
+        if not uri.endswith(".svg") or "://" in uri:
             return None
         path = (Path(self.app.srcdir) / uri.lstrip("/")).resolve()
         return path if path.is_file() else None

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
-from book._ext.inline_figures import SMALLEST, readable
+from docutils import nodes
+from docutils.utils import new_document
+
+from book._ext.inline_figures import SMALLEST, InlineFigures, readable
+from book.palette import palette
 
 SVG = (
     '<svg viewBox="0 0 600 300" role="img"{style} font-size="14">'
@@ -25,3 +31,26 @@ def test_the_smallest_words_decide_the_least_width():
 
 def test_a_drawing_without_words_keeps_its_size():
     assert "min-width" not in readable('<svg viewBox="0 0 10 10"><rect/></svg>')
+
+
+class OnPage(InlineFigures):
+    """The transform, told where the sources are instead of asking a build."""
+
+    app = SimpleNamespace(srcdir=str(Path(__file__).resolve().parents[2]))
+
+
+def test_a_drawing_of_a_file_becomes_part_of_the_page_and_follows_its_theme():
+    document = new_document("page")
+    uri = "labs/capstone/loop/screens/matrix.svg"
+    document += nodes.image(uri=uri, alt="Eight bars")
+    document += nodes.image(uri="https://example.org/x.svg", alt="another host's")
+    OnPage(document).run()
+    (raw,) = document.findall(nodes.raw)
+    svg = raw.astext()
+    assert svg.startswith('<div class="figure-scroll"><svg ')
+    assert 'aria-label="Eight bars"' in svg
+    assert f"var(--fig-ink, {palette.ink})" in svg
+    assert f'"{palette.ink}"' not in svg
+    assert "min-width:" in svg
+    (left,) = document.findall(nodes.image)
+    assert "example.org" in left["uri"]
