@@ -3,7 +3,6 @@ r"""Lab 06: your scheduler's decisions beside those of real vLLM's, recorded and
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,17 +14,15 @@ from mini_vllm.core.kv_cache_manager import KVCacheManager
 from mini_vllm.core.request import Request
 from mini_vllm.sampling_params import SamplingParams
 
+from labkit import neighbour
+
 HERE = Path(__file__).parent
 LIVE = {"count": 60, "first": 5000}
 
 
 @functools.cache
 def beside(name):
-    r"""A module of this folder; folders of labs are no packages."""
-    spec = importlib.util.spec_from_file_location(f"whole_loop_{name}", HERE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return neighbour.beside(__file__, name)
 
 
 @functools.cache

@@ -2,7 +2,6 @@ r"""Lab 05: the whole prefill kernel, in the simulator; then, where there is one
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from pathlib import Path
 
@@ -11,14 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labkit.neighbour import beside
 from labkit.properties import examples
 from labkit.triton_process import ask
 
-_SPEC = importlib.util.spec_from_file_location(
-    "prefill_batch", Path(__file__).with_name("batch.py")
-)
-batch = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(batch)
+batch = beside(__file__, "batch")
 Batch, bounds_by_definition, sees = batch.Batch, batch.bounds_by_definition, batch.sees
 
 

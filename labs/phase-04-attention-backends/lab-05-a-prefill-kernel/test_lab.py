@@ -2,23 +2,18 @@ r"""Lab 05: the pieces of the prefill kernel, in the simulator. `test_kernel.py`
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labkit.neighbour import beside
 from labkit.properties import examples
 
-_SPEC = importlib.util.spec_from_file_location(
-    "prefill_batch", Path(__file__).with_name("batch.py")
-)
-batch = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(batch)
+batch = beside(__file__, "batch")
 bounds_by_definition, sees = batch.bounds_by_definition, batch.sees
 NOT_A_BLOCK = batch.NOT_A_BLOCK
 

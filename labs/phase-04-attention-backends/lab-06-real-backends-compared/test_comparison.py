@@ -2,7 +2,6 @@ r"""Lab 06: whole comparisons on a made-up machine; then of the engine's backend
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import subprocess
 import sys
@@ -12,13 +11,9 @@ import numpy as np
 import pytest
 
 from labkit import machine
+from labkit.neighbour import beside
 
-_SPEC = importlib.util.spec_from_file_location(
-    "comparison_machine", Path(__file__).with_name("made_up_machine.py")
-)
-made_up_machine = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(made_up_machine)
-Machine = made_up_machine.Machine
+Machine = beside(__file__, "made_up_machine").Machine
 RIGHT = np.array([[0.5, -4.0], [1.0, 0.25]], np.float32)
 
 

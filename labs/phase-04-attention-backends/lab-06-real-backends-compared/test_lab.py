@@ -2,22 +2,15 @@ r"""Lab 06: agreement, turns, refusals and floors. `test_comparison.py` has the 
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labkit.neighbour import beside
 from labkit.properties import examples
 
-_SPEC = importlib.util.spec_from_file_location(
-    "comparison_machine", Path(__file__).with_name("made_up_machine.py")
-)
-made_up_machine = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(made_up_machine)
-Machine = made_up_machine.Machine
+Machine = beside(__file__, "made_up_machine").Machine
 RIGHT = np.array([[0.5, -4.0], [1.0, 0.25]], np.float32)
 
 
