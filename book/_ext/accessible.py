@@ -5,6 +5,8 @@ r"""What the theme and Markdown leave unsaid to those who do not see the page.
   it becomes a plain cell.
 - The parameters of a long signature are a list of definitions without a term, which is no list:
   they become plain lines.
+- The papers are a list, and each has a role that went out of use and that no list may hold: it is
+  an item of the list.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from sphinx.application import Sphinx
 
 _EMPTY_HEADING = re.compile(r"<th class=\"head([^\"]*)\">(?:<p></p>|\s*)</th>")
 
+_PAPER = 'role="doc-biblioentry"'
 _PARAMETERS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*?</dd>\n)+)</dl>', re.DOTALL)
 
 
@@ -50,6 +53,8 @@ def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], *_:
         context["body"] = _EMPTY_HEADING.sub(r'<td class="corner\1"></td>', context["body"])
     if "sig-param" in context.get("body", ""):
         context["body"] = _PARAMETERS.sub(as_lines, context["body"])
+    if _PAPER in context.get("body", ""):
+        context["body"] = context["body"].replace(_PAPER, 'role="listitem"')
 
 
 def setup(app: Sphinx) -> dict[str, object]:

@@ -128,6 +128,7 @@ def page_types() -> list[str]:
         "reference/correspondence.html",
         "reference/recall.html",
         "reference/minutes.html",
+        "reference/papers.html",
         "reference/downloads.html",
         "/book/CAREER.html",
         "inference-internals/",
