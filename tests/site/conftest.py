@@ -130,6 +130,7 @@ def page_types() -> list[str]:
         "reference/minutes.html",
         "reference/papers.html",
         "reference/downloads.html",
+        "/rehearsal.html",
         "/book/CAREER.html",
         "inference-internals/",
         "/book/model/index.html",
