@@ -111,6 +111,18 @@ def test_a_detour_says_why(bank: Bank) -> None:
     assert "dear" in "\n".join(found.sentences())
 
 
+def test_one_cheap_detour_is_forgiven_and_a_second_look_is_none() -> None:
+    (item,) = [item for item in CATALOG if item.id == "sy-preemptions-climb"]
+    tree = item.tree
+    assert tree is not None
+    once = Walked(("gaps", "gaps", "usage", "gaps", "redone", "usage", "seats"), tree.case)
+    assert len(judge(tree, once).detours) == 1
+    assert judge(tree, once).points == 2
+    twice = Walked(("gaps", "usage", "seats", "redone"), tree.case)
+    assert [detour.dear for detour in judge(tree, twice).detours] == [False, False]
+    assert judge(tree, twice).points == 1
+
+
 def test_what_is_offered_says_nothing_of_the_way() -> None:
     """In no place of the list is the check that is due more often than chance would have it."""
     first = [0] * 8
