@@ -64,19 +64,26 @@ class Site:
         return self.log
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """A copy of the sample site, not yet built."""
-    source = tmp_path / "site"
+def copy_of_the_sample(folder: Path) -> Site:
+    source = folder / "site"
     shutil.copytree(SAMPLE, source, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     return Site(source)
 
 
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A copy of the sample site, not yet built."""
+    return copy_of_the_sample(tmp_path)
+
+
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The same, one for all tests of a file."""
+    return copy_of_the_sample(tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture(scope="module")
+def built(shared_site: Site) -> Site:
     """A copy of the sample site, built once for the tests that only look at it."""
-    source = tmp_path_factory.mktemp("sample") / "site"
-    shutil.copytree(SAMPLE, source, ignore=shutil.ignore_patterns("_build", "__pycache__"))
-    made = Site(source)
-    made.build()
-    return made
+    shared_site.build()
+    return shared_site

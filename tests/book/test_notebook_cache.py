@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
@@ -43,9 +44,10 @@ def executed(log: str) -> set[str]:
     return set(re.findall(r"/(\w+)\.md: Executing notebook", log))
 
 
-@pytest.fixture
-def notebooks(site):
-    """Two packages of ours (by name), one notebook on each, built once."""
+@pytest.fixture(scope="module")
+def first_build(shared_site):
+    """Two packages of ours (by name), one notebook on each, built once; a copy of all that."""
+    site = shared_site
     for package, constant in (("mini_vllm", "LIMIT = 16"), ("labkit", "WEEKS = 4")):
         site.write(f"{package}/__init__.py", "")
         site.write(f"{package}/constants.py", f'r"""Some text."""\n\n{constant}\n')
@@ -61,6 +63,17 @@ def notebooks(site):
     log = site.build()
     assert executed(log) == {"first", "second"}
     assert "it says 32" in site.page("first")
+    kept = site.source.with_name("kept")
+    shutil.copytree(site.source, kept)
+    return site, kept
+
+
+@pytest.fixture
+def notebooks(first_build):
+    """The same for each test, as it was after the first build: sources, their times, results."""
+    site, kept = first_build
+    shutil.rmtree(site.source)
+    shutil.copytree(kept, site.source)
     return site
 
 
