@@ -23,10 +23,11 @@ from pathlib import Path
 from rich.console import Console
 
 from capstone.errors import CapstoneError
-from capstone.loop import catalogue, compare, figure, grading, page, report
+from capstone.loop import catalogue, compare, figure, grading, page, report, walk
 from capstone.loop.draw import draw
 from capstone.loop.interview import Cue, Interview, finished
 from capstone.loop.matrix import Matrix, matrix, revision
+from capstone.loop.plain import plain
 from capstone.loop.screen import Screen
 from capstone.loop.transcript import Transcript
 from capstone.records import record_folder, write_document
@@ -63,8 +64,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     r"""Run one of them."""
     folder = options.records or record_folder(ROOT) / "loop"
     if options.action == "rules":
-        # The docstring is the rule book; the formulas in it are plain enough for a terminal.
-        console.print(grading.__doc__, markup=False)
+        # The docstrings are the rule book; the formulas in them are plain enough for a terminal.
+        for module in (grading, walk):
+            console.print(plain(module.__doc__ or ""), markup=False)
+            console.print()
         return 0
     if options.action == "list":
         return _list(folder, console)

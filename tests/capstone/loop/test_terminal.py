@@ -238,4 +238,7 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, arguments: list[str], s
 
 
 def test_the_rules_can_be_read(tmp_path: Path) -> None:
-    assert "at most 2" in run(tmp_path, "rules").stdout
+    rules = run(tmp_path, "rules").stdout
+    assert "at most 2" in rules
+    assert "one cheap detour at most" in rules
+    assert "{py:mod}" not in rules
