@@ -92,7 +92,41 @@ def _linear(rows: int) -> Callable[[], None]:
     return call
 
 
+def _attention(query_len: int, num_reqs: int, seq_len: int) -> Callable[[], None]:
+    def call() -> None:
+        from mini_vllm.kernels.split_kv import plan_launch
+        from mini_vllm.kernels.triton.unified_attention import unified_attention
+
+        plan = plan_launch(
+            num_queries=query_len * num_reqs,
+            num_reqs=num_reqs,
+            max_query_len=query_len,
+            max_seq_len=seq_len,
+            num_heads=32,
+            num_kv_heads=8,
+            head_size=128,
+            element_bytes=2,
+            num_processors=132,
+        )
+        table = _empty(num_reqs, seq_len // 16, kind="int32")
+        starts, lengths = _empty(num_reqs + 1, kind="int32"), _empty(num_reqs, kind="int32")
+        query, caches = _empty(query_len * num_reqs, 32, 128), _empty(2, 65536, 8, 16, 128)
+        unified_attention(query, *caches, table, starts, lengths, 128**-0.5, plan)
+
+    return call
+
+
 SPECIMENS = {
+    "attention-decode": Specimen(
+        "64 requests of 1 in 4,096 tokens, 32 / 8 heads of 128, bfloat16",
+        _attention(1, 64, 4096),
+        "unified_attention_kernel",
+    ),
+    "attention-prefill": Specimen(
+        "a prompt of 2,048 tokens, 32 / 8 heads of 128, bfloat16",
+        _attention(2048, 1, 2048),
+        "unified_attention_kernel",
+    ),
     "write-kv": Specimen("64 tokens of 8 heads of 128, bfloat16", _write_kv, "write_kv_kernel"),
     "add-rms-norm": Specimen("64 rows of 4,096, bfloat16", _add_rms_norm, "rms_norm_kernel"),
     "silu-and-mul": Specimen("64 rows of 12,288, bfloat16", _silu_and_mul, "silu_and_mul_kernel"),

@@ -49,8 +49,10 @@ from mini_vllm.attention.backend import AttentionBackend, AttentionSelectorConfi
 from mini_vllm.attention.metadata import AttentionMetadata
 from mini_vllm.attention.metadata_builder import AttentionMetadataBuilder
 
-#: The release from which `flash_attn_varlen_func` takes a `block_table`, and `softcap`.
-PAGES_SINCE, CAP_SINCE = (2, 5, 7), (2, 6, 0)
+#: The release from which `flash_attn_varlen_func` takes a `block_table`.
+PAGES_SINCE = (2, 5, 7)
+#: The release from which it takes `softcap`.
+CAP_SINCE = (2, 6, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

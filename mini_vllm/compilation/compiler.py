@@ -28,6 +28,16 @@ Results are those of the same operations, rounded at other places: fused loops k
 what separate calls would have rounded to the model's type on the way. The tests find the same
 tokens in float32. In bfloat16 they may differ, and the compiled piece has rounded less often.
 
+## Together with graphs
+
+A compiled piece is a function of tensors like any other, so a graph may hold it: alone
+(`PIECEWISE`), or the whole chain with the attentions between (`FULL`). What must not happen in a
+capture is a compilation, and none can: the two shapes at start leave nothing to compile, and each
+size is run once more before it is captured. On a device every backend of `torch.compile` goes
+together with every mode of graphs. The stand-in for graphs sees operations of torch, and goes
+together with the backends that end in some ({py:mod}`mini_vllm.compilation.recorded_pieces`); with
+`inductor` it is refused when the configuration is made.
+
 Upstream: {up}`vllm/compilation/piecewise_backend.py#PiecewiseBackend`.
 """
 
@@ -41,6 +51,7 @@ from typing import Any
 import torch
 
 from mini_vllm.compilation.graph_cache import use_cache
+from mini_vllm.compilation.recorded_pieces import aside, watched
 from mini_vllm.config import EngineConfig
 
 
@@ -62,6 +73,7 @@ class PieceCompiler:
         if self.backend == "inductor":
             self.cache_folder, self.was_warm = use_cache(config, device)
         self._compiled: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self._recorded = config.compilation_config.cudagraph_stand_in
 
     def __call__(self, name: str, piece: Callable[..., Any]) -> Callable[..., Any]:
         r"""The same function of the same tensors, compiled when it is first called.
@@ -73,14 +85,18 @@ class PieceCompiler:
             raise TypeError(f"{name} must be a partial of a function, got {piece!r}")
         function, modules = piece.func, piece.args
         if function not in self._compiled:
-            self._compiled[function] = torch.compile(function, backend=self.backend, fullgraph=True)
+            backend = watched(self.backend) if self._recorded else self.backend
+            self._compiled[function] = torch.compile(function, backend=backend, fullgraph=True)
         compiled = self._compiled[function]
 
         def run(*tensors: torch.Tensor) -> Any:
             if tensors[0].shape[0] > 1:
                 for tensor in tensors:
                     torch._dynamo.maybe_mark_dynamic(tensor, 0)
-            return compiled(*modules, *tensors)
+            if not self._recorded:
+                return compiled(*modules, *tensors)
+            with aside():
+                return compiled(*modules, *tensors)
 
         return run
 

@@ -53,7 +53,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -107,6 +107,9 @@ class RecordedGraph:
     capture, and at replay when a tensor of the record no longer lies where it lay.
     """
 
+    #: The one whose capture is under way.
+    recording: ClassVar[RecordedGraph | None] = None
+
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self._captured = False
@@ -115,10 +118,20 @@ class RecordedGraph:
         """Run `function`, and remember every operation of torch that it came down to."""
         if self._captured:
             raise GraphError("this graph has been captured; a capture cannot be changed")
-        with _HostReads(), _Recorder(self.operations):
-            result = function()
+        RecordedGraph.recording = self
+        try:
+            with self.watching():
+                result = function()
+        finally:
+            RecordedGraph.recording = None
         self._captured = True
         return result
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Write down what is done in the block, and refuse what no device could capture."""
+        with _HostReads(), _Recorder(self.operations):
+            yield
 
     def replay(self) -> None:
         """Run the recorded operations, on the tensors that they were recorded with."""

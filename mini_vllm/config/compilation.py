@@ -184,10 +184,10 @@ class CompilationConfig:
                 raise ConfigError(f"backend={self.backend!r} means nothing with mode=NONE")
             if self.cache_dir is not None:
                 raise ConfigError(f"cache_dir={self.cache_dir!r} means nothing with mode=NONE")
-        elif self.cudagraph_stand_in:
+        elif self.cudagraph_stand_in and self.backend == "inductor":
             raise ConfigError(
-                "cudagraph_stand_in records torch's operations one by one, and in a compiled "
-                "piece there are none to see: with it, mode must be NONE, got VLLM_COMPILE"
+                "cudagraph_stand_in records torch's operations one by one, and in machine code "
+                "there are none to see: with it, backend must be eager or aot_eager, got 'inductor'"
             )
         if self.cache_dir is not None and self.backend != "inductor":
             raise ConfigError(

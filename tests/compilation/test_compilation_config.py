@@ -56,7 +56,7 @@ def test_sizes_are_sorted_and_said_once() -> None:
         ({"cudagraph_copy_inputs": True}, "cudagraph_copy_inputs=True means nothing with"),
         (
             {"mode": 3, "cudagraph_mode": "FULL", "cudagraph_stand_in": True},
-            "with it, mode must be NONE, got VLLM_COMPILE",
+            "with it, backend must be eager or aot_eager, got 'inductor'",
         ),
         ({"cudagraph_mode": "FULL", "cudagraph_capture_sizes": []}, "is empty"),
         (

@@ -142,6 +142,32 @@ def test_the_same_tokens(mode, backend, ways, batch, eager) -> None:
     assert graphs.stats.num_captures == expected
 
 
+@pytest.mark.parametrize(
+    ("mode", "backend", "compiler"),
+    [
+        ("PIECEWISE", "torch_reference", "aot_eager"),
+        ("FULL_AND_PIECEWISE", "torch_static", "eager"),
+    ],
+)
+def test_compiled_pieces_in_graphs(mode, backend, compiler, eager) -> None:
+    """Chunks and decodes mixed, some steps too large for any graph: the same tokens."""
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    compilation = stand_in(mode, backend=compiler, sizes=(1, 5, 8)) | {"mode": "VLLM_COMPILE"}
+    core = engine(compilation, backend, **BATCHES["chunks"])
+    graphs = runner(core)
+    made = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    # Three kinds of pieces, and two shapes of each: nothing was compiled for a capture.
+    assert (graphs.compiler.num_kinds, made) == (3, 6)
+    # The recorder saw what the compiled pieces do: products, and not one call of something.
+    recorded = [one for graphs_ in graphs.maker.graphs.values() for one in graphs_]
+    assert all("aten.mm" in one.listing() for one in recorded)
+    assert answers(core)[0] == eager["chunks"]
+    ways = {"NONE", "PIECEWISE"} | ({"FULL"} if backend == "torch_static" else set())
+    assert set(graphs.stats.num_steps) == ways
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == made
+
+
 def test_capture_leaves_the_cache_as_it_was() -> None:
     core = engine(stand_in("FULL_AND_PIECEWISE"), "torch_static")
     assert all(cache.count_nonzero() == 0 for cache in core.executor.model_runner.kv_caches)
