@@ -17,6 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mini_vllm.core.stats import CUDAGraphStat
+
 
 class TokenLogprobs(NamedTuple):
     r"""The log-probabilities of one drawn token and its rivals.
@@ -37,12 +39,14 @@ class ModelRunnerOutput:
     `req_ids` is the runner's order, which need not be the scheduler's; `req_id_to_index` inverts
     it. `sampled_token_ids[i]` are the tokens of `req_ids[i]`, empty when it did not sample.
     `logprobs` has an entry for each request that asked: one {py:class}`TokenLogprobs` per token.
+    `cudagraph_stats` says how the step was run, where there are graphs.
     """
 
     req_ids: list[str] = field(default_factory=list)
     req_id_to_index: dict[str, int] = field(default_factory=dict)
     sampled_token_ids: list[list[int]] = field(default_factory=list)
     logprobs: dict[str, list[TokenLogprobs]] | None = None
+    cudagraph_stats: CUDAGraphStat | None = None
 
 
 @dataclass(slots=True)

@@ -385,15 +385,15 @@ class Scheduler:
         """
         outputs: list[EngineCoreOutput] = []
         stopped: set[Request] = set()
+        self._stats.cudagraph_stats = model_runner_output.cudagraph_stats
         sampled_token_ids = model_runner_output.sampled_token_ids
-        req_id_to_index = model_runner_output.req_id_to_index
-        logprobs = model_runner_output.logprobs
+        row_of, logprobs = model_runner_output.req_id_to_index, model_runner_output.logprobs
         # Up to a thousand requests a step: nothing in here may look at all of them again.
         for req_id in scheduler_output.num_scheduled_tokens:
             request = self.requests.get(req_id)
             if request is None:
                 continue
-            new_token_ids = sampled_token_ids[req_id_to_index[req_id]]
+            new_token_ids = sampled_token_ids[row_of[req_id]]
             if not new_token_ids:
                 continue
             is_first = request.num_output_tokens == 0

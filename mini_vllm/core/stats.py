@@ -61,13 +61,27 @@ class EngineCoreEvent(NamedTuple):
         return cls(event_type, time.monotonic())
 
 
+@dataclass(frozen=True, slots=True)
+class CUDAGraphStat:
+    r"""How one step was run: its own tokens, the rows that were computed for them, and the mode.
+
+    An eager step is not padded. Upstream: {up}`vllm/compilation/cuda_graph.py#CUDAGraphStat`.
+    """
+
+    num_unpadded_tokens: int
+    num_padded_tokens: int
+    num_paddings: int
+    runtime_mode: str
+
+
 @dataclass(slots=True)
 class SchedulerStats:
     r"""The scheduler after one step, for whoever watches the engine.
 
     `num_running_reqs`, `num_waiting_reqs`, `kv_cache_usage` (0 to 1) and `num_free_blocks` are a
     state. `prefix_cache_queries` and `prefix_cache_hits`, in tokens, and `num_preempted_reqs` are
-    counts since the last stats. Upstream: {up}`vllm/v1/metrics/stats.py#SchedulerStats`.
+    counts since the last stats. `cudagraph_stats` says how the step was run, None for an engine
+    without graphs. Upstream: {up}`vllm/v1/metrics/stats.py#SchedulerStats`.
     """
 
     num_running_reqs: int = 0
@@ -77,3 +91,4 @@ class SchedulerStats:
     prefix_cache_queries: int = 0
     prefix_cache_hits: int = 0
     num_preempted_reqs: int = 0
+    cudagraph_stats: CUDAGraphStat | None = None

@@ -55,7 +55,7 @@ from typing import Any
 
 from mini_vllm.config import EngineConfig
 from mini_vllm.core.engine_core_output import EngineCoreOutputs
-from mini_vllm.core.stats import SchedulerStats
+from mini_vllm.core.stats import CUDAGraphStat, SchedulerStats
 from mini_vllm.engine.core_client import AsyncMPClient
 from mini_vllm.engine.core_messages import CoreSetup, ScriptedModel
 from mini_vllm.engine.detokenizer import Tokenizer
@@ -393,6 +393,8 @@ class AsyncLLM:
         self._raise_if_dead()
         self._run_output_handler()
         answer = await self.client.call_utility_async("get_stats")
+        if (graph := answer.get("cudagraph_stats")) is not None:
+            answer["cudagraph_stats"] = CUDAGraphStat(**graph)
         return SchedulerStats(**answer)
 
     async def reset_prefix_cache(self) -> bool:

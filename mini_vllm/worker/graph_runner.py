@@ -43,6 +43,7 @@ from mini_vllm.compilation.piecewise import Piece, PiecewiseModel
 from mini_vllm.compilation.resolution import resolve_cudagraph_mode
 from mini_vllm.config import EngineConfig
 from mini_vllm.config.compilation import CompilationMode, CUDAGraphMode
+from mini_vllm.core.stats import CUDAGraphStat
 from mini_vllm.errors import ConfigError
 from mini_vllm.models.decoder import DecoderForCausalLM
 from mini_vllm.worker.input_buffers import InputBuffers
@@ -209,6 +210,14 @@ class GraphRunner:
         # A graph of decodes has one query a request; another must expect a chunk of any length.
         max_query_len = 1 if descriptor.uniform else num_tokens
         return self.buffers.load_metadata(common, num_tokens, num_reqs, max_query_len)
+
+    @property
+    def last_stat(self) -> CUDAGraphStat | None:
+        """How the last step was run, as whoever watches the engine is told."""
+        if (last := self.last_dispatch) is None:
+            return None
+        padded = last.descriptor.num_tokens
+        return CUDAGraphStat(last.num_tokens, padded, last.num_padding, last.mode.name)
 
     def _set_context(self, dispatch: Dispatch) -> None:
         self.context.mode, self.context.descriptor = dispatch.mode, dispatch.descriptor

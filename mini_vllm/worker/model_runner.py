@@ -219,6 +219,7 @@ class ModelRunner:
             req_id_to_index={req_id: i for i, req_id in enumerate(output.req_ids)},
             sampled_token_ids=sampled,
             logprobs=logprobs or None,
+            cudagraph_stats=self.graph_runner.last_stat if self.graph_runner else None,
         )
 
     # ------------------------------------------------------------------ organs, by hand
