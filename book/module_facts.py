@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 FORMAT = 2  # of what is kept between builds
@@ -142,6 +142,8 @@ def load(store: Path) -> None:
 
 def save(store: Path) -> None:
     """Keep the facts of the texts that this build has asked for."""
-    store.parent.mkdir(parents=True, exist_ok=True)
-    facts = {key: asdict(_KNOWN[key]) for key in sorted(_USED & set(_KNOWN))}
-    store.write_text(json.dumps({"format": FORMAT, "facts": facts}), encoding="utf-8")
+    facts = {key: vars(_KNOWN[key]) for key in sorted(_USED & set(_KNOWN))}
+    text = json.dumps({"format": FORMAT, "facts": facts})
+    if not store.is_file() or store.read_text(encoding="utf-8") != text:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        store.write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +84,7 @@ class Phase:
 
 def phases() -> list[Phase]:
     """All phases, in order; a key that a phase does not have is refused."""
-    entries = tomllib.loads(REGISTRY.read_text(encoding="utf-8"))["phase"]
-    result = []
-    for number, entry in enumerate(entries):
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()
-        }
-        result.append(Phase(number=number, **values))
-    return result
+    return list(_read(REGISTRY, _stamp(REGISTRY))[0])
 
 
 def declared_minutes(document: str) -> int | None:
@@ -102,7 +96,25 @@ def declared_minutes(document: str) -> int | None:
 
 def others() -> dict[str, int]:
     """Pages that are read through and belong to no phase, with their minutes."""
-    return tomllib.loads(REGISTRY.read_text(encoding="utf-8")).get("minutes", {})
+    return dict(_read(REGISTRY, _stamp(REGISTRY))[1])
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, stamp: tuple[int, int]) -> tuple[tuple[Phase, ...], dict[str, int]]:
+    # Every page asks for its phase, several times, so a file that stays as it is is read once.
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    result = []
+    for number, entry in enumerate(data["phase"]):
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()
+        }
+        result.append(Phase(number=number, **values))
+    return tuple(result), data.get("minutes", {})
 
 
 def is_lesson(document: str) -> bool:

@@ -21,6 +21,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 from book import module_facts
+from book.code_tree import CodeTree
 from book.dependencies import code_cells, of_notebook
 
 LOGGER = logging.getLogger(__name__)
@@ -77,6 +78,15 @@ def recall(app: Sphinx) -> None:
     module_facts.load(facts_store(app))
 
 
+def code_tree(app: Sphinx, root: Path | None = None) -> CodeTree:
+    """The code as this build has found it: one tree for all that ask what depends on what."""
+    if not hasattr(app, "code_trees"):
+        app.code_trees = {}  # type: ignore[attr-defined]
+    trees: dict[Path, CodeTree] = app.code_trees  # type: ignore[attr-defined]
+    root = root or Path(app.srcdir)
+    return trees.setdefault(root, CodeTree(root))
+
+
 def is_notebook(path: Path) -> bool:
     """Whether a page has cells to run."""
     return path.suffix == ".md" and bool(code_cells(path.read_text(encoding="utf-8")))
@@ -93,7 +103,7 @@ def outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
         path = Path(str(env.doc2path(docname)))
         if not is_notebook(path):
             continue
-        dependencies = of_notebook(path, root)
+        dependencies = of_notebook(path, root, code_tree(app))
         for pattern in dependencies.missing:
             LOGGER.warning("depends: %s matches no file", pattern, location=docname)
         digests[docname] = dependencies.digests

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +14,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from book._ext.notebooks import state
+from book._ext.notebooks import code_tree, state
+from book.code_tree import CodeTree
 from book.dependencies import of_one_module
 from book.quantities import registry
 
@@ -34,10 +34,10 @@ class QuantityRole(SphinxRole):
         except registry.QuantityError as problem:
             message = self.inliner.reporter.error(f"qty: {problem}", line=self.lineno)
             return [nodes.problematic(self.rawtext, self.rawtext)], [message]
-        note_print(self.env, self.text, text)
-        entry = registry.get(self.text.split()[0])
+        title = _title(self.text)
+        note_print(self.env, self.text, f"{text}\n{title}")
         node = quantity_number(self.rawtext, text, classes=["quantity"])
-        node["title"] = f"{entry.description} Source: {entry.source}."
+        node["title"] = title
         return [node], []
 
 
@@ -67,6 +67,12 @@ class QuantityTable(SphinxDirective):
         return table
 
 
+def _title(request: str) -> str:
+    """What hovering over a number shows."""
+    entry = registry.get(request.split()[0])
+    return f"{entry.description} Source: {entry.source}."
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -77,10 +83,11 @@ def _request(phase: int | None) -> str:
 
 def _table_text(phase: int | None) -> str:
     try:
-        rows = [f"{q.name} {q.text()} {q}" for q in registry.all_quantities(phase)]
+        chosen = registry.all_quantities(phase)
+        rows = [f"{q.name} {q.text()} {q.description} {q.source} {q.phases}" for q in chosen]
     except registry.QuantityError as problem:
         return str(problem)
-    return re.sub(r" at 0x[0-9a-f]+", "", "\n".join(rows))
+    return "\n".join(rows)
 
 
 def _current(request: str) -> str:
@@ -88,7 +95,7 @@ def _current(request: str) -> str:
     if request.startswith("table"):
         return _table_text(int(request[5:]) if request[5:] else None)
     try:
-        return registry.printed(request)
+        return f"{registry.printed(request)}\n{_title(request)}"
     except registry.QuantityError as problem:
         return str(problem)
 
@@ -105,41 +112,72 @@ def store(app: Sphinx) -> Path:
     return state(app, ".quantities.json")
 
 
-def code_of(module: str, root: Path) -> str:
+def code_of(module: str, tree: CodeTree) -> str:
     """A digest over all that the numbers of one module depend on."""
-    found = of_one_module(module, root)
+    found = of_one_module(module, tree.root, tree)
     digest = hashlib.sha256(found.digest().encode())
     if any(name.startswith("source ") for name in found.digests):
         # It counts lines, docstrings and comments among them.
-        for path in sorted((root / "mini_vllm").rglob("*.py")):
-            digest.update(path.read_bytes())
+        digest.update(tree.engine_text())
     return digest.hexdigest()
+
+
+def code_of_all(tree: CodeTree) -> str:
+    """A digest over what any number depends on, and over what is said of it."""
+    digest = hashlib.sha256()
+    for path in sorted((tree.root / "book" / "quantities").glob("*.py")):
+        digest.update(f"{path.stem} {tree.facts(path).text} ".encode())
+        digest.update(code_of(f"book.quantities.{path.stem}", tree).encode())
+    return digest.hexdigest()
+
+
+def kept(app: Sphinx) -> dict[str, dict]:
+    """By module, what an earlier build has computed, and by which code."""
+    with contextlib.suppress(OSError, ValueError):
+        data = json.loads(store(app).read_text(encoding="utf-8"))
+        if isinstance(data, dict):
+            return data
+    return {}
 
 
 def recall(app: Sphinx, *_: object) -> None:
     """Take over the values of an earlier build, module by module where the code is the same."""
-    root = Path(app.srcdir)
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        for module, kept in json.loads(store(app).read_text(encoding="utf-8")).items():
-            if kept["code"] == code_of(module, root):
-                registry.remember_values(kept["values"])
+    tree = code_tree(app)
+    with contextlib.suppress(TypeError, KeyError):
+        for module, found in kept(app).items():
+            if found["code"] == code_of(module, tree):
+                registry.remember_values(found["values"])
 
 
 def keep(app: Sphinx, exception: Exception | None) -> None:
-    """Leave the values for the next build."""
-    root = Path(app.srcdir)
+    """Leave the values for the next build; the modules are asked only if there is a new one."""
+    values = registry.known_values()
+    before, tree = kept(app), code_tree(app)
+    with contextlib.suppress(TypeError, KeyError):
+        same = all(found["code"] == code_of(module, tree) for module, found in before.items())
+        known = {name: x for found in before.values() for name, x in found["values"].items()}
+        if same and values == known:
+            return
     data: dict[str, dict] = {}
-    for name, value in sorted(registry.known_values().items()):
+    for name, value in sorted(values.items()):
         module = registry.get(name).function.__module__
         if module not in data:
-            data[module] = {"code": code_of(module, root), "values": {}}
+            data[module] = {"code": code_of(module, tree), "values": {}}
         data[module]["values"][name] = value
     store(app).parent.mkdir(parents=True, exist_ok=True)
     store(app).write_text(json.dumps(data, indent=1, sort_keys=True), encoding="utf-8")
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
-    """Pages that print a number which has changed, wherever in our code the change was made."""
+    """Pages that print a number which has changed, wherever in our code the change was made.
+
+    Computing, and importing what computes, is left for when the code of some number changed.
+    """
+    code = code_of_all(code_tree(app))
+    before = getattr(env, "quantity_code", None)
+    env.quantity_code = code  # type: ignore[attr-defined]
+    if code == before:
+        return []
     prints: dict[str, dict[str, str]] = getattr(env, "quantity_prints", {})
     return [
         docname

@@ -8,7 +8,6 @@ from book.quantities.hardware import H100
 from book.quantities.interview_04 import mla_token
 from book.quantities.llama import BF16_BYTES, LLAMA3_8B
 from book.quantities.registry import quantity
-from mini_vllm.attention.selector import priorities
 from mini_vllm.kernels.split_kv import plan_launch, smallest_segment_for
 
 GIVEN = "arithmetic on the numbers of the text"
@@ -223,5 +222,8 @@ def cascade_alone() -> int:
 @quantity("p04-first-choices", unit="", source="mini_vllm's order, which a test holds to the pin's")
 def first_choices() -> int:
     """Of the capabilities 8.0, 8.9, 9.0, 10.0, 10.3, 12.0: how many try FlashInfer first."""
+    # Here and not above: the selector imports torch, and a build of one page can do without.
+    from mini_vllm.attention.selector import priorities
+
     devices = ((8, 0), (8, 9), (9, 0), (10, 0), (10, 3), (12, 0))
     return sum(priorities("cuda", device)[0] == "flashinfer" for device in devices)

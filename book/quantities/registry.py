@@ -20,6 +20,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from book.quantities.units import Unit, UnitError, unit, written
 
@@ -104,8 +105,9 @@ def unit_of(symbol: str) -> Unit:
     return unit(symbol)
 
 
+@cache
 def load() -> None:
-    """Import every module beside this one, so that their quantities are registered."""
+    """Import every module beside this one, once, so that their quantities are registered."""
     package = importlib.import_module("book.quantities")
     for module in pkgutil.iter_modules(package.__path__):
         if module.name not in {"lint", "__main__"}:

@@ -47,6 +47,7 @@ import difflib
 import re
 import tomllib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 TAGS = ("CPU-OK", "GPU-OPT", "GPU-REQ")
@@ -219,6 +220,13 @@ class Catalogue:
 
 def read(folder: Path) -> Lab:
     r"""Read a lab's `lab.toml`. A key that is missing, unknown or impossible is refused."""
+    stat = (folder / "lab.toml").stat()
+    return _read(folder, (stat.st_mtime_ns, stat.st_size))
+
+
+@lru_cache(maxsize=512)
+def _read(folder: Path, stamp: tuple[int, int]) -> Lab:
+    # A page of the book asks for all labs, and there is a page for each: a file is read once.
     source = folder / "lab.toml"
     try:
         data = tomllib.loads(source.read_text(encoding="utf-8"))

@@ -63,6 +63,7 @@ def add_assets(app: Sphinx, pagename: str, template: str, context: dict, doctree
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Register the directive."""
+    app.setup_extension("book._ext.notebooks")  # which has read the code
     app.add_directive("trace", TraceDirective)
     app.connect("env-get-outdated", outdated)
     app.connect("env-purge-doc", forget)

@@ -16,9 +16,11 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+from book._ext.notebooks import code_tree
 from book.dependencies import of_module
 from book.traces.registry import SCENARIOS, recorded
 
+ROOT = Path(__file__).resolve().parents[3]
 REGISTRY = "book.traces.registry"
 
 #: A recording by name; a scenario is played at most once in a build.
@@ -43,7 +45,7 @@ def note_use(env: BuildEnvironment, name: str) -> int:
 
 def outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
     """Pages with a recording that would come out different now."""
-    code = of_module(REGISTRY, Path(__file__).resolve().parents[3]).digest()
+    code = of_module(REGISTRY, ROOT, code_tree(app, ROOT)).digest()
     before = getattr(env, "trace_code", None)
     env.trace_code = code  # type: ignore[attr-defined]
     if before in (None, code):
