@@ -46,6 +46,7 @@ extensions = [
     "book._ext.svg_math",
     "book._ext.numbering",
     "book._ext.navigation",
+    "book._ext.sidebar",
     "book._ext.accessible",
     "book._ext.break_names",
     "book._ext.used_styles",

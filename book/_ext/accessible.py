@@ -1,6 +1,5 @@
 r"""What the theme and Markdown leave unsaid to those who do not see the page.
 
-- The arrow that unfolds a part of the contents has no name: it gets that of the part.
 - The corner cell of a table with headings on two sides is empty, and an empty heading says nothing:
   it becomes a plain cell.
 - The parameters of a long signature are a list of definitions without a term, which is no list:
@@ -11,7 +10,6 @@ r"""What the theme and Markdown leave unsaid to those who do not see the page.
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import Any
 
@@ -29,26 +27,8 @@ def as_lines(match: re.Match[str]) -> str:
     return f'<span class="sig-lines">\n{lines}</span>'
 
 
-def name_arrows(soup: Any) -> Any:
-    """Each `<summary>` of a table of contents says what it unfolds."""
-    for summary in getattr(soup, "find_all", lambda _: [])("summary"):
-        item = summary.find_parent("li")
-        link = item.find("a") if item is not None else None
-        if link is not None and not summary.get_text(strip=True):
-            summary["aria-label"] = f"Pages of {link.get_text(' ', strip=True)}"
-    return soup
-
-
 def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], *_: object) -> None:
-    """Wrap the theme's contents, and mend the tables of the page."""
-    contents = context.get("generate_toctree_html")
-    if contents is not None:
-
-        @functools.wraps(contents)
-        def named(*arguments: Any, **options: Any) -> Any:
-            return name_arrows(contents(*arguments, **options))
-
-        context["generate_toctree_html"] = named
+    """Mend the tables of the page."""
     if "<th" in context.get("body", ""):
         context["body"] = _EMPTY_HEADING.sub(r'<td class="corner\1"></td>', context["body"])
     if "sig-param" in context.get("body", ""):
@@ -58,6 +38,6 @@ def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], *_:
 
 
 def setup(app: Sphinx) -> dict[str, object]:
-    """Connect after the theme, which brings the function that is wrapped."""
+    """Connect last, when the page is what it will be."""
     app.connect("html-page-context", complete, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -200,10 +200,10 @@ def test_a_page_is_read_again_only_if_its_recording_would_differ(monkeypatch) ->
         found_docs={"same", "other"},
         trace_code="another",
     )
-    assert store.outdated(None, env) == ["other"]
+    assert store.outdated(SimpleNamespace(), env) == ["other"]
     # The same code: nothing is played, so nothing can differ.
     monkeypatch.setattr(store, "recording_of", None)
-    assert store.outdated(None, env) == []
+    assert store.outdated(SimpleNamespace(), env) == []
 
 
 def test_the_code_of_a_trace_is_scenario_and_engine_and_not_their_docstrings() -> None:
