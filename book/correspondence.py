@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from book.module_facts import facts_of_file
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).with_name("correspondence.toml")
 
@@ -47,9 +49,8 @@ def public_names(package: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package.parent).with_suffix("").parts
         module = ".".join(parts).removesuffix(".__init__")
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, _DEFINITIONS) and not node.name.startswith("_"):
-                yield module, node.name
+        for name in facts_of_file(path).public:
+            yield module, name
 
 
 def read_rows(path: Path = DATA) -> list[Row]:

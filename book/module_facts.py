@@ -14,14 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMAT = 2  # of what is kept between builds
+FORMAT = 3  # of what is kept between builds
 _PATH_LIKE = re.compile(r"[\w.-]+(/[\w.-]+)+/?|[\w-]+\.\w{2,12}")
 _SOURCE_READERS = {"inspect", "ast", "linecache"}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Imports as `(level, module, name)`, strings that may name a file, and two digests."""
+    """Imports as `(level, module, name)`, strings that may name a file, and two digests.
+
+    `public` are the classes and functions at the top of the module that do not begin with `_`.
+    """
 
     imports: tuple[tuple[int, str, str], ...]
     top_imports: tuple[tuple[int, str, str], ...]
@@ -30,6 +33,7 @@ class Facts:
     code: str
     text: str
     reads_source: bool
+    public: tuple[str, ...]
 
     def modules(self, module: str, *, is_package: bool, top_only: bool = False) -> Iterator[str]:
         """Full names of what is imported, seen from `module`; names may be modules or not."""
@@ -88,6 +92,12 @@ def _read(tree: ast.Module, text_digest: str) -> Facts:
         text=text_digest,
         reads_source=any(
             (module or name).split(".")[0] in _SOURCE_READERS for _, module, name in imports
+        ),
+        public=tuple(
+            node.name
+            for node in tree.body
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+            and not node.name.startswith("_")
         ),
     )
 

@@ -22,6 +22,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from book._ext.boxes import box, new_box
+from book._ext.weave import shown
 from book._ext.weave.source import Piece, locate
 from book.correspondence import (
     DATA,
@@ -108,7 +109,7 @@ class CorrespondenceDirective(SphinxDirective):
     def piece(self, row: Row) -> Piece:
         """Ours, in the source; the page is made again when that changes."""
         piece = locate(row.full_name, (Path(self.env.srcdir),))
-        self.env.note_dependency(str(piece.path))
+        shown.note(self.env, "in brief", row.full_name, piece)
         return piece
 
     def parsed(self, text: str) -> Iterator[nodes.Node]:
@@ -130,6 +131,11 @@ def _lines(count: int) -> str:
     return "1 line" if count == 1 else f"{count:,} lines"
 
 
+def _in_brief(piece: Piece) -> object:
+    length = piece.last - piece.first + 1
+    return type(piece.node).__name__, length, sorted(public_methods(piece.node))
+
+
 def _node(source: AnchorSource, place: Any) -> ast.AST | None:
     if source.resolver is None or place.symbol is None or not place.path.endswith(".py"):
         return None
@@ -148,6 +154,8 @@ def _check(app: Sphinx, env: BuildEnvironment) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directive, and the check of every build."""
+    app.setup_extension("book._ext.weave")  # which asks whether a view has changed
+    shown.VIEWS["in brief"] = _in_brief
     app.add_directive("correspondence", CorrespondenceDirective)
     app.connect("env-check-consistency", _check)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

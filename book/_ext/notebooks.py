@@ -15,6 +15,7 @@ import os
 import shutil
 from pathlib import Path
 
+from myst_nb.sphinx_ext import add_global_html_resources
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -133,6 +134,16 @@ def choose_cache(app: Sphinx, docname: str, source: list[str]) -> None:
     )
 
 
+def style_before_pages(app: Sphinx, *_: object) -> None:
+    """Put MyST-NB's style where it belongs before pages refer to it by its checksum.
+
+    By itself it comes after the last page, and the first build's pages would lack the checksum.
+    """
+    if app.builder.format == "html":
+        (Path(app.outdir) / "_static").mkdir(parents=True, exist_ok=True)
+        add_global_html_resources(app, None)
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Connect; `myst_nb` must be loaded before."""
     app.setup_extension("myst_nb")
@@ -141,4 +152,5 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("builder-inited", recall, priority=50)
     app.connect("env-get-outdated", outdated)
     app.connect("source-read", choose_cache)
+    app.connect("env-updated", style_before_pages)
     return {"version": "1", "env_version": 1, "parallel_read_safe": False}

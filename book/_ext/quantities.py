@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,9 @@ from book._ext.notebooks import code_tree, state
 from book.code_tree import CodeTree
 from book.dependencies import of_one_module
 from book.quantities import registry
+
+# A command beside the modules with numbers.
+NOT_NUMBERS = {"book.quantities.lint"}
 
 
 class quantity_number(nodes.inline):
@@ -35,7 +39,7 @@ class QuantityRole(SphinxRole):
             message = self.inliner.reporter.error(f"qty: {problem}", line=self.lineno)
             return [nodes.problematic(self.rawtext, self.rawtext)], [message]
         title = _title(self.text)
-        note_print(self.env, self.text, f"{text}\n{title}")
+        note_print(self.env, self.text)
         node = quantity_number(self.rawtext, text, classes=["quantity"])
         node["title"] = title
         return [node], []
@@ -50,7 +54,7 @@ class QuantityTable(SphinxDirective):
         """Build the table with value, meaning and source."""
         phase = self.options.get("phase")
         chosen = list(registry.all_quantities(phase))
-        note_print(self.env, _request(phase), _table_text(phase))
+        note_print(self.env, _request(phase))
         if not chosen:
             raise self.error(f"quantities: phase {phase} has none")
         rows = ["| Quantity | Value | What it is | From |", "|---|--:|---|---|"]
@@ -81,30 +85,37 @@ def _request(phase: int | None) -> str:
     return "table" if phase is None else f"table {phase}"
 
 
-def _table_text(phase: int | None) -> str:
+def _texts(request: str, modules: set[str] | None = None) -> dict[str, str]:
+    """What a page prints for this request, by the module that computes it; all, or of `modules`.
+
+    A failure is a text as well: it differs from what was printed.
+    """
+    if not request.startswith("table"):
+        try:
+            module = registry.get(request.split()[0]).function.__module__
+            return {module: f"{registry.printed(request)}\n{_title(request)}"}
+        except registry.QuantityError as problem:
+            return {"": str(problem)}
+    phase = int(request[5:]) if request[5:] else None
+    if modules is None:
+        modules = {q.function.__module__ for q in registry.all_quantities(phase)}
+    rows = {module: _rows(module, phase) for module in modules}
+    return {module: text for module, text in rows.items() if text}
+
+
+def _rows(module: str, phase: int | None) -> str:
     try:
-        chosen = registry.all_quantities(phase)
-        rows = [f"{q.name} {q.text()} {q.description} {q.source} {q.phases}" for q in chosen]
+        chosen = registry.known(module, phase)
+        return "\n".join(f"{q.name} {q.text()} {q.description} {q.source}" for q in chosen)
     except registry.QuantityError as problem:
         return str(problem)
-    return "\n".join(rows)
 
 
-def _current(request: str) -> str:
-    """What a page would print for this request now; a failure counts as a difference."""
-    if request.startswith("table"):
-        return _table_text(int(request[5:]) if request[5:] else None)
-    try:
-        return f"{registry.printed(request)}\n{_title(request)}"
-    except registry.QuantityError as problem:
-        return str(problem)
-
-
-def note_print(env: BuildEnvironment, request: str, text: str) -> None:
+def note_print(env: BuildEnvironment, request: str) -> None:
     """Remember what was printed, so that the page is read again when that would differ."""
     if not hasattr(env, "quantity_prints"):
         env.quantity_prints = {}  # type: ignore[attr-defined]
-    env.quantity_prints.setdefault(env.docname, {})[request] = text
+    env.quantity_prints.setdefault(env.docname, {})[request] = _texts(request)
 
 
 def store(app: Sphinx) -> Path:
@@ -122,13 +133,13 @@ def code_of(module: str, tree: CodeTree) -> str:
     return digest.hexdigest()
 
 
-def code_of_all(tree: CodeTree) -> str:
-    """A digest over what any number depends on, and over what is said of it."""
-    digest = hashlib.sha256()
-    for path in sorted((tree.root / "book" / "quantities").glob("*.py")):
-        digest.update(f"{path.stem} {tree.facts(path).text} ".encode())
-        digest.update(code_of(f"book.quantities.{path.stem}", tree).encode())
-    return digest.hexdigest()
+def code_by_module(tree: CodeTree) -> dict[str, str]:
+    """For each module with numbers a digest over what they depend on, and what is said of them."""
+    digests = {}
+    for path in sorted((tree.root / "book" / "quantities").glob("[!_]*.py")):
+        module = f"book.quantities.{path.stem}"
+        digests[module] = f"{tree.facts(path).text} {code_of(module, tree)}"
+    return digests
 
 
 def kept(app: Sphinx) -> dict[str, dict]:
@@ -171,20 +182,29 @@ def keep(app: Sphinx, exception: Exception | None) -> None:
 def outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
     """Pages that print a number which has changed, wherever in our code the change was made.
 
-    Computing, and importing what computes, is left for when the code of some number changed.
+    Only the modules whose code has changed are imported and asked: most edits change none.
     """
-    code = code_of_all(code_tree(app))
-    before = getattr(env, "quantity_code", None)
+    code = code_by_module(code_tree(app))
+    before: dict[str, str] = getattr(env, "quantity_code", {})
     env.quantity_code = code  # type: ignore[attr-defined]
-    if code == before:
-        return []
-    prints: dict[str, dict[str, str]] = getattr(env, "quantity_prints", {})
+    changed = {m for m in {*code, *before} if code.get(m) != before.get(m)}
+    for module in sorted(changed & set(code) - NOT_NUMBERS):
+        importlib.import_module(module)
+    prints: dict[str, dict[str, dict[str, str]]] = getattr(env, "quantity_prints", {})
     return [
         docname
         for docname, printed in sorted(prints.items())
         if docname in env.found_docs
-        and any(_current(request) != text for request, text in printed.items())
+        and any(_differs(request, texts, changed) for request, texts in printed.items())
     ]
+
+
+def _differs(request: str, printed: dict[str, str], changed: set[str]) -> bool:
+    """Whether what a page has printed is not what the changed modules would have it print now."""
+    if not changed or not (request.startswith("table") or changed & set(printed)):
+        return False
+    now = {m: text for m, text in _texts(request, changed).items() if m in {*changed, ""}}
+    return now != {m: text for m, text in printed.items() if m in changed}
 
 
 def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

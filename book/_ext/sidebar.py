@@ -80,8 +80,7 @@ class Contents:
 def _around(link: Tag) -> Iterator[Tag]:
     """The lists, items and folds that a link stands in."""
     own = link.find_parent("li")
-    for tag in link.find_parents(("ul", "li")):
-        yield tag
+    yield from link.find_parents(("ul", "li"))
     # The fold of an item with pages below it is beside its link.
     for item in [own, *own.find_parents("li")]:
         yield from item.find_all("details", recursive=False)

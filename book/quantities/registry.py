@@ -116,7 +116,8 @@ def load() -> None:
 
 def get(name: str) -> Quantity:
     """The quantity of that name; an unknown one is refused with its nearest neighbours."""
-    load()
+    if name not in _QUANTITIES:
+        load()
     if name not in _QUANTITIES:
         import difflib
 
@@ -132,6 +133,15 @@ def all_quantities(phase: int | None = None) -> Iterator[Quantity]:
     for name in sorted(_QUANTITIES):
         if phase is None or phase in _QUANTITIES[name].phases:
             yield _QUANTITIES[name]
+
+
+def known(module: str, phase: int | None = None) -> list[Quantity]:
+    """The quantities that one module, already imported, has registered, by name."""
+    return [
+        entry
+        for _, entry in sorted(_QUANTITIES.items())
+        if entry.function.__module__ == module and (phase is None or phase in entry.phases)
+    ]
 
 
 def remember_values(known: dict[str, float]) -> None:

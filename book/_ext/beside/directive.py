@@ -15,6 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from book._ext.beside.marked_code import LETTERS, MarkedCode
 from book._ext.beside.selection import Line, SelectionError, select
+from book._ext.weave.shown import note
 from book._ext.weave.source import SourceError, code_without_docstrings, locate
 from upstream_anchors.errors import AnchorError
 from upstream_anchors.place import Place
@@ -115,7 +116,7 @@ class Beside(SphinxDirective):
     def _ours(self, name: str) -> Side:
         roots = tuple(Path(root) for root in self.config.weave_roots)
         piece = locate(name, roots)
-        self.env.note_dependency(str(piece.path))
+        note(self.env, "code", name, piece)
         shown = code_without_docstrings(piece)
         if not shown:
             raise SourceError(f"{name}: nothing is left to show")

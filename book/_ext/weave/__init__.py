@@ -29,6 +29,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     from book._ext.weave.objects import ModuleDocstring, ObjectHome, RemainingObjects
     from book._ext.weave.outline import connect_outlines
     from book._ext.weave.short import connect_shortening
+    from book._ext.weave.shown import connect_shown
 
     app.setup_extension("autodoc2")
     setup_analysis(app)
@@ -38,5 +39,6 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.add_directive("remaining-objects", RemainingObjects)
     connect_homes(app)
     connect_outlines(app)
+    connect_shown(app)
     connect_shortening(app)
     return {"version": "1", "env_version": 1, "parallel_read_safe": True}

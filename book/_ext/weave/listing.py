@@ -11,6 +11,7 @@ from docutils.parsers.rst import directives
 from sphinx.directives.code import container_wrapper
 from sphinx.util.docutils import SphinxDirective
 
+from book._ext.weave.shown import note
 from book._ext.weave.source import SourceError, code_without_docstrings, locate
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -53,7 +54,7 @@ class Listing(SphinxDirective):
             emphasized = self._numbers(self.options.get("emphasize", ""), shown)
         except SourceError as problem:
             raise self.error(f"listing {name}: {problem}") from problem
-        self.env.note_dependency(str(piece.path))
+        note(self.env, "code", name, piece)
         if not shown:
             raise self.error(f"listing {name}: nothing is left to show")
 
