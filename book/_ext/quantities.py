@@ -239,4 +239,4 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("build-finished", keep)
     app.connect("env-get-outdated", outdated)
     app.connect("env-purge-doc", forget)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": False}
+    return {"version": "1", "env_version": 2, "parallel_read_safe": False}
