@@ -2,9 +2,9 @@ r"""What one edit costs: the finished book is built again after a word was added
 
 The processor time of the build and of its kernels is printed, and above the limit the check fails:
 then something has begun to read, or to write, pages that the edit does not concern. The page is
-put back and built again, and then every file has to be what it was: a build that leaves something of
-an edit behind has remembered what it should have made anew. Seconds of a processor depend on the machine less than a clock's do,
-but they do: the limit is twice what the book promises.
+put back and built again, and then every file has to be what it was: a build that leaves something
+of an edit behind has remembered what it should have made anew. Seconds of a processor depend on
+the machine less than a clock's do, but they do: the limit is twice what the book promises.
 
     python -m book.serving.edit_check
 """
