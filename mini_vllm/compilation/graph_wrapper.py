@@ -27,7 +27,7 @@ were held, the pool would have to have room for all of them at once, though no t
 needed together. So a wrapper keeps the *place* of its result and lets go of the tensor
 ({py:meth}`GraphMaker.borrow`): what is captured next may be given the same memory. The one who must
 not let go is the caller, during a capture, until the piece that reads the result has been captured
-as well; hence what {py:meth}`CUDAGraphWrapper.__call__` returns then is the tensor itself. Upstream
+as well; hence what `CUDAGraphWrapper.__call__` returns then is the tensor itself. Upstream
 takes the same care ({up}`vllm/utils/torch_utils.py#weak_ref_tensor`).
 """
 
