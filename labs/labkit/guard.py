@@ -11,8 +11,9 @@ learner's `except Exception` around the loop must not swallow it, and hypothesis
 shrink it. Where there are no POSIX signals a timer thread interrupts the main one instead.
 
 An exception that comes from outside may strike at an instruction that belongs to no line, such as
-the jump back to the head of a loop; its traceback then says `None` where a line number is due, and
-whoever prints it fails over that. Such an entry is given the line that the jump goes to.
+the jump back to the head of a loop; its traceback then says `None` where a line number is due (-1
+in the first releases of Python 3.11), and whoever prints it fails over that. Such an entry is given
+the line that the jump goes to.
 """
 
 from __future__ import annotations
@@ -83,15 +84,18 @@ def _give_lines(error: BaseException | None) -> None:
         while trace is not None:
             entries.append(trace)
             trace = trace.tb_next
-        if any(entry.tb_lineno is None for entry in entries):
+        if not all(_has_line(entry) for entry in entries):
             for entry in reversed(entries):
                 frame, place = entry.tb_frame, entry.tb_lasti
-                line = entry.tb_lineno
-                if line is None:
-                    line = _line_of(frame.f_code, place)
+                line = entry.tb_lineno if _has_line(entry) else _line_of(frame.f_code, place)
                 trace = TracebackType(trace, frame, place, line)
             error.__traceback__ = trace
         error = error.__cause__ or error.__context__
+
+
+def _has_line(entry: TracebackType) -> bool:
+    line: int | None = entry.tb_lineno
+    return line is not None and line > 0
 
 
 def _line_of(code: CodeType, place: int) -> int:

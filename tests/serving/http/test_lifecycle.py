@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -230,6 +231,10 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_loaded(scripted):
         bind("127.0.0.1", port)
 
 
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+
+
+@needs_curl
 def test_the_raw_bytes_of_a_stream_by_curl(scripted):
     body = json.dumps({"prompt": "a", "max_tokens": 30, "stream": True})
     done = subprocess.run(
@@ -251,6 +256,7 @@ def test_the_raw_bytes_of_a_stream_by_curl(scripted):
     assert len(text.encode()) in range(27, 31)
 
 
+@needs_curl
 def test_a_curl_that_is_killed_frees_its_blocks(slow):
     server = slow
     body = json.dumps({**BODY, "stream": True})
