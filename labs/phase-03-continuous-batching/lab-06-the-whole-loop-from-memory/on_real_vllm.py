@@ -22,6 +22,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parents[2] / "upstream" / "vllm"
 VERSION = "0.22.1"
+#: Where vLLM keeps what it found out about a model's class; else that would be the user's home.
+KEPT = HERE.parents[2] / "_build" / "pinned-tree"
 #: What only `nox -s differential` installs; asked for before anything is imported.
 NEEDED = ("torch", "cbor2", "gguf", "llguidance", "xgrammar", "openai_harmony")
 # Enough of a model's config for vLLM to build its own; no tensor of it exists.
@@ -51,6 +53,10 @@ def why_not() -> str | None:
 def use_the_tree() -> None:
     r"""Make `import vllm` mean the pinned tree, which was never built or installed."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_CACHE_ROOT", str(KEPT))
+    # A model's class is inspected in a process that vLLM starts itself.
+    inherited = [os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(TREE.parent), *filter(None, inherited)])
     installed = importlib.metadata.version
     # The platform is chosen by the name of the build.
     importlib.metadata.version = lambda name: (
