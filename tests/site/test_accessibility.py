@@ -6,6 +6,7 @@ width. axe-core comes with a development package and is put into the page by the
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -217,7 +218,8 @@ def test_a_quicker_axe_finds_the_same(page, address):
         "oklch(0.8 0.1 90)",
     ]
     page.set_viewport_size(WIDE)
-    page.route("**/*.js", lambda route: route.abort())  # nothing changes between the two
+    # Without the page's scripts nothing changes between the two; their addresses end in a digest.
+    page.route(re.compile(r"\.js(\?|$)"), lambda route: route.abort())
     page.goto(f"{address}index.html", wait_until="load")
     page.unroute_all()
     page.evaluate(
@@ -237,6 +239,7 @@ def test_a_quicker_axe_finds_the_same(page, address):
         page.evaluate(script)
         found.append(page.evaluate(everything, TAGS))
     violations, passes, _ = found[0]
+    assert page.evaluate("typeof bootstrap") == "undefined", "the page's scripts have run"
     assert {rule: len(nodes) for rule, nodes in violations}["color-contrast"] >= 3
-    assert sum(len(nodes) for _, nodes in passes) > 1000
+    assert sum(len(nodes) for _, nodes in passes) > 900
     assert found[0] == found[1]
