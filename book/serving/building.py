@@ -163,11 +163,12 @@ def quick_build(book: Book) -> Build:
 
 
 def environment() -> dict[str, str]:
-    """Two builds are equal: no random hash seed, one thread, a fixed date."""
+    """Two builds are equal: no random hash seed, one thread, a fixed date; the log is plain."""
     settings = {
         "PYTHONHASHSEED": "0",
         "OMP_NUM_THREADS": "1",
         "SOURCE_DATE_EPOCH": "1767225600",
+        "NO_COLOR": "1",  # Sphinx colours what it writes to a pipe where CI is set
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "labs")]),
     }
     return {**os.environ, **settings}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,11 @@ class Site:
     def page(self, name: str) -> str:
         return (self.html / f"{name}.html").read_text(encoding="utf-8")
 
+    @property
+    def read(self) -> set[str]:
+        """The pages that the last build has read."""
+        return set(re.findall(r"reading sources\.\.\. \[ *\d+%\] (\S+)", self.log))
+
     def build(self, *options: str, check: bool = True) -> str:
         """Build incrementally; returns the log, and fails the test on a warning if `check`."""
         command = [
@@ -50,6 +56,7 @@ class Site:
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "labs")]),
             "PYTHONHASHSEED": "0",
             "OMP_NUM_THREADS": "1",
+            "NO_COLOR": "1",  # tests read the log, and CI=true would colour it
         }
         done = subprocess.run(
             command, capture_output=True, text=True, env=environment, timeout=300, check=False

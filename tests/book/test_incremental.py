@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from types import SimpleNamespace
 
@@ -45,19 +44,13 @@ def pages(site) -> dict[str, str]:
     return {p.relative_to(site.html).as_posix(): p.read_text() for p in files}
 
 
-def read(log: str) -> set[str]:
-    """The pages that a build has read."""
-    return set(
-        re.findall(r"reading sources\.\.\. \[ *\d+%\] (\S+?)(?:\x1b.*)?$", log, re.MULTILINE)
-    )
-
-
 def test_an_edit_reads_what_it_concerns_and_leaves_no_page_behind(book):
     """Four builds, since all that a build remembers is to be used, and once nothing of it."""
     edit(book, "questions.md", "Why is it", "But why is it")
     # Below the lines that a chapter lists, of an object that the reference page prints.
     edit(book, "sample/shapes.py", "How much room", "How much room, in all,")
-    assert read(book.build()) == {"questions", "rest", "woven"}
+    book.build()
+    assert book.read == {"questions", "rest", "woven"}
     assert "in all" in book.page("rest")
 
     # Above them: the listing shows other line numbers. An id, a line of code, a title changes, a
@@ -71,7 +64,8 @@ def test_an_edit_reads_what_it_concerns_and_leaves_no_page_behind(book):
     book.write("coming.md", "# Coming\n")
     edit(book, "index.md", "going\n", "coming\n")
     edit(book, "rest.md", "# The rest", "# All the rest")
-    assert {"listed", "woven", "questions", "coming"} <= read(book.build())
+    book.build()
+    assert {"listed", "woven", "questions", "coming"} <= book.read
     (book.html / "going.html").unlink()  # Sphinx leaves what it wrote before
 
     built = pages(book)

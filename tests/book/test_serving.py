@@ -258,6 +258,17 @@ def test_a_failed_build_is_said_and_leaves_no_stamp_and_no_memory_of_the_page(bo
     assert (book.doctrees / "book" / "other.doctree").exists()
 
 
+@pytest.mark.parametrize("colourful", ["CI", "FORCE_COLOR"])
+def test_what_sphinx_writes_is_understood_where_it_would_colour(book, monkeypatch, colourful):
+    pytest.importorskip("sphinx", reason="the book's own requirements are not installed")
+    monkeypatch.setenv(colourful, "true")
+    (book.source / "conf.py").write_text("source_suffix = {'.md': 'restructuredtext'}\n")
+    (book.source / "index.md").write_text("Title\n=====\n\n:nonsense:`of this page`\n")
+    failing = building.full_build(book)
+    assert failing.run() != 0
+    assert building.pages_at_fault(book, failing.complaints) == ["index.md"]
+
+
 def test_a_complaint_without_a_page_costs_all_that_was_remembered(book):
     book.doctrees.mkdir(parents=True)
     (book.doctrees / "environment.pickle").touch()
