@@ -57,7 +57,8 @@ class ForwardOutput:
     last scheduled token. `needs_sample[i]` says whether that was the request's last token of all,
     so that the row says what comes next; a prompt chunk has a row too, and it must not be drawn
     from. `logits` is a tensor `[num_reqs, vocab_size]`, or a list of rows where no tensor library
-    is loaded.
+    is loaded. `cudagraph_stats` says how the model was run, None where it was not: the step after
+    an answer's last has no tokens.
 
     Upstream computes the same flags as a mask and draws from every row, to discard the surplus
     afterwards:
@@ -67,3 +68,4 @@ class ForwardOutput:
     req_ids: list[str]
     needs_sample: list[bool]
     logits: Any
+    cudagraph_stats: CUDAGraphStat | None = None

@@ -81,7 +81,8 @@ class SchedulerStats:
     `num_running_reqs`, `num_waiting_reqs`, `kv_cache_usage` (0 to 1) and `num_free_blocks` are a
     state. `prefix_cache_queries` and `prefix_cache_hits`, in tokens, and `num_preempted_reqs` are
     counts since the last stats. `cudagraph_stats` says how the step was run, None for an engine
-    without graphs. Upstream: {up}`vllm/v1/metrics/stats.py#SchedulerStats`.
+    without graphs and for a step without tokens.
+    Upstream: {up}`vllm/v1/metrics/stats.py#SchedulerStats`.
     """
 
     num_running_reqs: int = 0

@@ -219,7 +219,7 @@ class ModelRunner:
             req_id_to_index={req_id: i for i, req_id in enumerate(output.req_ids)},
             sampled_token_ids=sampled,
             logprobs=logprobs or None,
-            cudagraph_stats=self.graph_runner.last_stat if self.graph_runner else None,
+            cudagraph_stats=output.cudagraph_stats,
         )
 
     # ------------------------------------------------------------------ organs, by hand
@@ -242,8 +242,10 @@ class ModelRunner:
         num_scheduled = np.array([counts[req_id] for req_id in req_ids], np.int32)
         token_ids, positions, metadata = self._prepare_inputs(num_scheduled)
 
+        cudagraph_stats = None
         if self.graph_runner is not None:
             hidden = self.graph_runner(token_ids, positions, self.kv_caches, metadata)
+            cudagraph_stats = self.graph_runner.last_stat
         else:
             metadata = self.metadata_builder.build(metadata)
             hidden = self.model(token_ids, positions, self.kv_caches, metadata)
@@ -251,7 +253,7 @@ class ModelRunner:
 
         reached = batch.num_computed_tokens[: batch.num_reqs] + num_scheduled
         needs_sample = reached == batch.num_tokens[: batch.num_reqs]
-        return ForwardOutput(req_ids, needs_sample.tolist(), logits)
+        return ForwardOutput(req_ids, needs_sample.tolist(), logits, cudagraph_stats)
 
     def sampling_metadata(self, req_ids: Sequence[str]) -> SamplingMetadata:
         """What the sampler must know to draw from rows of scores of these requests."""

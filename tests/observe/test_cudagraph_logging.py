@@ -76,6 +76,9 @@ def test_what_the_engine_tells_is_what_its_graphs_did() -> None:
         engine.add_request(name, {"prompt_token_ids": [5] * length}, params)
     while engine.has_unfinished_requests():
         engine.step()
+    # The last step has no tokens: it tells the runner who has ended, and nothing is run.
+    assert engine.engine_core.scheduler.has_requests()
+    engine.step()
     # One step with all prompts, nine tokens and too large; then three decodes, padded to four.
     assert counted.counts == {
         CUDAGraphStat(9, 9, 0, "NONE"): 1,
