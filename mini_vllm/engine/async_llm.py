@@ -53,9 +53,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from mini_vllm.config import EngineConfig
 from mini_vllm.core.engine_core_output import EngineCoreOutputs
-from mini_vllm.core.stats import CUDAGraphStat, SchedulerStats
+from mini_vllm.core.stats import SchedulerStats
 from mini_vllm.engine.core_client import AsyncMPClient
 from mini_vllm.engine.core_messages import CoreSetup, ScriptedModel
 from mini_vllm.engine.detokenizer import Tokenizer
@@ -392,10 +394,7 @@ class AsyncLLM:
         """The scheduler as it is now; takes nothing from the counts that loggers see."""
         self._raise_if_dead()
         self._run_output_handler()
-        answer = await self.client.call_utility_async("get_stats")
-        if (graph := answer.get("cudagraph_stats")) is not None:
-            answer["cudagraph_stats"] = CUDAGraphStat(**graph)
-        return SchedulerStats(**answer)
+        return msgspec.convert(await self.client.call_utility_async("get_stats"), SchedulerStats)
 
     async def reset_prefix_cache(self) -> bool:
         """Forget every cached prefix; refused with `False` while a request holds a block."""
