@@ -46,7 +46,7 @@ class AttentionMetadata:
     r"""One step, as attention sees it. Built once per step, shared by all layers, never modified.
 
     - `query_start_loc`: `[num_reqs + 1]`, int32; the queries of request `i` are
-      `query_start_loc[i]` to `query_start_loc[i + 1]`.
+      `query_start_loc[i]` to `query_start_loc[i + 1] - 1`.
     - `seq_lens`: `[num_reqs]`, int32; tokens of the request that exist after this step, stored and
       new.
     - `block_table`: `[num_reqs, max_blocks]`, int32; entries past a request's last block are stale.
