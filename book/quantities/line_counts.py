@@ -136,22 +136,25 @@ _LLAMA = "vllm/model_executor/models/llama.py"
 _SAMPLER = "vllm/v1/sample"
 
 #: And for phase 00.
-PAIRS_00: dict[str, tuple[str, str]] = {
+PAIRS_00: dict[str, tuple[tuple[str, ...], str]] = {
     "layer": (
-        "mini_vllm.models.decoder.DecoderLayer.forward",
+        ("mini_vllm.models.decoder.DecoderLayer.forward",),
         f"{_LLAMA}#LlamaDecoderLayer.forward",
     ),
-    "stack": ("mini_vllm.models.decoder.DecoderModel.forward", f"{_LLAMA}#LlamaModel.forward"),
-    "attention": ("mini_vllm.layers.attention.Attention", f"{_LLAMA}#LlamaAttention"),
-    "mlp": ("mini_vllm.layers.mlp.GatedMLP", f"{_LLAMA}#LlamaMLP"),
-    "load": ("mini_vllm.loader.load_weights", f"{_LLAMA}#LlamaModel.load_weights"),
-    "sampler": ("mini_vllm.sample.sampler.Sampler", f"{_SAMPLER}/sampler.py#Sampler"),
+    "stack": (("mini_vllm.models.decoder.DecoderModel.forward",), f"{_LLAMA}#LlamaModel.forward"),
+    "attention": (("mini_vllm.layers.attention.Attention",), f"{_LLAMA}#LlamaAttention"),
+    "mlp": (("mini_vllm.layers.mlp.GatedMLP",), f"{_LLAMA}#LlamaMLP"),
+    "load": (("mini_vllm.loader.load_weights",), f"{_LLAMA}#LlamaModel.load_weights"),
+    "sampler": (("mini_vllm.sample.sampler.Sampler",), f"{_SAMPLER}/sampler.py#Sampler"),
     "race": (
-        "mini_vllm.sample.sampler.Sampler.race",
+        (
+            "mini_vllm.sample.sampler.Sampler._waits",
+            "mini_vllm.sample.kernels.TorchSamplingKernels.race",
+        ),
         f"{_SAMPLER}/ops/topk_topp_sampler.py#random_sample",
     ),
     "filters": (
-        "mini_vllm.sample.top_k_top_p.apply_top_k_top_p",
+        ("mini_vllm.sample.top_k_top_p.apply_top_k_top_p",),
         f"{_SAMPLER}/ops/topk_topp_sampler.py#apply_top_k_top_p_pytorch",
     ),
 }

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 import torch
 
 from mini_vllm.core.model_runner_output import TokenLogprobs
-from mini_vllm.sample.kernels import SamplingKernels, TorchSamplingKernels, best_tokens
+from mini_vllm.sample.kernels import SamplingKernels, TorchSamplingKernels
 from mini_vllm.sample.logprobs import gather_logprobs
 from mini_vllm.sample.metadata import SamplingMetadata
 from mini_vllm.sample.penalties import apply_penalties
@@ -93,16 +93,6 @@ class Sampler:
         scores = self.kernels.apply_top_k_top_p(scores, metadata.top_k, metadata.top_p)
         drawn = self.kernels.race(scores, self._waits(scores, metadata.generators))
         return drawn if greedy is None else torch.where(is_greedy, greedy, drawn)
-
-    def race(
-        self, probs: torch.Tensor, generators: dict[int, torch.Generator] | None = None
-    ) -> torch.Tensor:
-        r"""Draw one token per row of `probs`, `[num_rows, vocab_size]`; overwrites `probs`.
-
-        `generators` has those of the rows that have one of their own. This is the race as such,
-        for who has probabilities; {py:meth}`sample` has scores, and leaves the race to its kernels.
-        """
-        return best_tokens(probs.div_(self._waits(probs, generators or {})))
 
     def _waits(self, like: torch.Tensor, generators: dict[int, torch.Generator]) -> torch.Tensor:
         # A standard exponential draw for each token, of the row's own generator where it has one.

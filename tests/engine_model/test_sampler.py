@@ -259,10 +259,10 @@ class TestSeeds:
 
     def test_the_race_survives_impossible_tokens(self, monkeypatch):
         """A probability of zero never wins, also with a waiting time of zero: 0 / 0 is a NaN."""
-        probs = torch.tensor([[0.0, 1.0, 0.0]])
-        assert Sampler().race(probs.clone()).tolist() == [1]
+        logits = torch.tensor([[0.0, 1.0, 0.0]]).log()
+        assert Sampler()(logits, metadata(1, 1.0)).token_ids.tolist() == [1]
         monkeypatch.setattr(torch.Tensor, "exponential_", lambda waits, generator: waits.zero_())
-        assert Sampler().race(probs.clone()).tolist() == [1]
+        assert Sampler()(logits, metadata(1, 1.0)).token_ids.tolist() == [1]
 
 
 class TestMinTokens:
