@@ -16,7 +16,8 @@ Read it for two things: rows with mode `NONE` are steps that were too large, or 
 no graphs; and paddings times count is what the choice of sizes costs.
 
 Upstream: {up}`vllm/compilation/cuda_graph.py#CUDAGraphLogging`, switched on with
-{up}`flag:--cudagraph-metrics`. Here it is a logger like the others: hand one to the engine.
+{up}`flag:--cudagraph-metrics`, which `mini_vllm serve` has as well. To an engine of your own hand
+one like any other logger, in its `stat_loggers`.
 """
 
 from __future__ import annotations
@@ -41,14 +42,15 @@ COLUMN_HEADERS = ("Unpadded Tokens", "Padded Tokens", "Num Paddings", "Runtime M
 class CUDAGraphLogging:
     r"""Counts steps by how they were run, and logs the table every `interval` seconds.
 
-    One of an engine's `stat_loggers`. A table is logged when a step arrives after the interval is
-    over, and begins anew; an engine without graphs never logs one.
+    One of an engine's `stat_loggers`. A table is logged with the first step that arrives so long
+    after the table's first, and begins anew: time in which nothing runs, as at start, makes no
+    table of a single step. An engine without graphs never logs one.
     """
 
     def __init__(self, interval: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.interval, self._clock = interval, clock
         self.counts: Counter[CUDAGraphStat] = Counter()
-        self._last = clock()
+        self._began = 0.0
 
     def record(
         self, scheduler_stats: SchedulerStats | None, iteration_stats: IterationStats | None
@@ -56,8 +58,11 @@ class CUDAGraphLogging:
         """Take in one step."""
         if scheduler_stats is None or scheduler_stats.cudagraph_stats is None:
             return
+        now = self._clock()
+        if not self.counts:
+            self._began = now
         self.counts[scheduler_stats.cudagraph_stats] += 1
-        if self._clock() - self._last >= self.interval:
+        if now - self._began >= self.interval:
             self.log()
 
     def log(self) -> None:
@@ -65,7 +70,6 @@ class CUDAGraphLogging:
         if self.counts:
             logger.info("CUDAGraph Stats:\n%s", self.table())
         self.counts.clear()
-        self._last = self._clock()
 
     def table(self) -> str:
         """What was counted, the most frequent first."""

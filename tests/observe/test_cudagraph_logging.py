@@ -35,18 +35,21 @@ def test_it_is_logged_when_its_time_is_over_and_begins_anew(caplog) -> None:
     now = [0.0]
     counted = CUDAGraphLogging(interval=10.0, clock=lambda: now[0])
     with caplog.at_level(logging.INFO, "mini_vllm.cudagraph"):
+        now[0] = 50.0
         counted.record(step(DECODE), None)
-        assert not caplog.records
-        now[0] = 10.0
+        assert not caplog.records, "a start that takes long is no interval"
+        now[0] = 60.0
         counted.record(step(DECODE), None)
         assert len(caplog.records) == 1
         assert "| 3               | 4             | 1            | FULL         | 2     |" in (
             caplog.text
         )
-        now[0] = 25.0
+        now[0] = 75.0
         counted.record(step(None), None)
         counted.log()
         assert len(caplog.records) == 1, "nothing was counted since"
+        counted.record(step(LARGE), None)
+        assert len(caplog.records) == 1, "nor is a time without steps one"
 
 
 def test_what_the_engine_tells_is_what_its_graphs_did() -> None:

@@ -20,6 +20,7 @@ import types
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from mini_vllm.config.compilation import CompilationConfig, CUDAGraphMode
 from mini_vllm.engine.engine_args import NEUTRAL_VALUES, EngineArgs
 from mini_vllm.errors import ConfigError
 
@@ -60,6 +61,7 @@ SERVER_HELP = {
     "shutdown_timeout": "seconds that open answers have after SIGTERM",
     "enable_prompt_tokens_details": "tell in usage how many tokens of the prompt were cached",
     "enable_log_requests": "log the parameters of every request",
+    "cudagraph_metrics": "log a table of steps by mode and padding, where there are graphs",
     "uvicorn_log_level": "critical, error, warning, info, debug or trace",
     "disable_uvicorn_access_log": "no line per HTTP request",
 }
@@ -79,6 +81,7 @@ class ServerArgs:
     shutdown_timeout: float = 30.0
     enable_prompt_tokens_details: bool = False
     enable_log_requests: bool = False
+    cudagraph_metrics: bool = False
     uvicorn_log_level: str = "info"
     disable_uvicorn_access_log: bool = False
 
@@ -121,7 +124,8 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 def parse_serve_arguments(args: argparse.Namespace) -> tuple[EngineArgs, ServerArgs]:
     r"""From parsed flags to the two records.
 
-    Raises {py:class}`~mini_vllm.errors.ConfigError` for a value that is refused.
+    Raises {py:class}`~mini_vllm.errors.ConfigError` for a value that is refused, and for
+    `--cudagraph-metrics` where no graphs are asked for: there would be nothing to count.
     """
     given = dict(vars(args))
     of_server = {one.name for one in fields(ServerArgs)}
@@ -130,6 +134,10 @@ def parse_serve_arguments(args: argparse.Namespace) -> tuple[EngineArgs, ServerA
     if not server.api_key and os.environ.get("VLLM_API_KEY"):
         server.api_key = [os.environ["VLLM_API_KEY"]]
     engine = EngineArgs.from_keywords(**{name: given[name] for name in given if name in of_engine})
+    if server.cudagraph_metrics:
+        compilation = CompilationConfig.from_value(engine.compilation_config)
+        if compilation.cudagraph_mode is CUDAGraphMode.NONE:
+            raise ConfigError("cudagraph_metrics=True means nothing with cudagraph_mode=NONE")
     return engine, server
 
 

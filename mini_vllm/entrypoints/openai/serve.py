@@ -34,6 +34,7 @@ from mini_vllm.entrypoints.openai.chat_template import ChatTemplate, template_of
 from mini_vllm.entrypoints.openai.cli_args import ServerArgs
 from mini_vllm.entrypoints.openai.serving import Serving
 from mini_vllm.errors import ConfigError
+from mini_vllm.observe.cudagraph_logging import CUDAGraphLogging
 
 logger = logging.getLogger("mini_vllm.server")
 
@@ -67,7 +68,8 @@ def run_server(engine_args: EngineArgs, server_args: ServerArgs) -> int:
 async def _serve(
     engine_args: EngineArgs, server_args: ServerArgs, taken: Any, template: str | None
 ) -> int:
-    engine = AsyncLLM.from_engine_args(engine_args)
+    counted = [CUDAGraphLogging()] if server_args.cudagraph_metrics else []
+    engine = AsyncLLM.from_engine_args(engine_args, stat_loggers=counted)
     try:
         serving = make_serving(engine, engine_args.model, server_args, template)
         app = build_app(
@@ -86,6 +88,8 @@ async def _serve(
         )
     finally:
         engine.shutdown()
+        for one in counted:
+            one.log()  # what came after the last table
 
 
 def make_serving(

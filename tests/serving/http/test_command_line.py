@@ -58,6 +58,15 @@ def test_the_servers_flags():
     assert set(SERVER_HELP) == {one.name for one in fields(ServerArgs)}
 
 
+def test_a_table_of_graphs_is_refused_where_there_are_none():
+    flags = ("--cudagraph-metrics", "--compilation-config")
+    _, server = parse(*flags, '{"cudagraph_mode": "FULL"}')
+    assert server.cudagraph_metrics is True
+    for without in (flags[:1], (*flags, '{"mode": "VLLM_COMPILE", "backend": "eager"}')):
+        with pytest.raises(ConfigError, match="cudagraph_metrics=True means nothing with"):
+            parse(*without)
+
+
 def test_the_key_may_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("VLLM_API_KEY", "secret")
     assert parse()[1].api_key == ["secret"]
