@@ -79,7 +79,10 @@ class _WithLines(AbstractContextManager[None]):
 
 def _give_lines(error: BaseException | None) -> None:
     """Put a line number wherever the traceback has none; also in what was raised before."""
-    while error is not None:
+    seen: set[int] = set()
+    # An exception may be its own cause: `raise error from error`.
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         entries, trace = [], error.__traceback__
         while trace is not None:
             entries.append(trace)

@@ -71,6 +71,26 @@ def test_who_is_stopped_at_a_jump_without_a_line_is_at_the_head_of_the_loop(look
     assert "for straw in haystack" in str(raised.getrepr(style="short"))
 
 
+def test_an_exception_that_is_its_own_cause_comes_out():
+    caught = []
+
+    def stumble():
+        try:
+            with time_limit(1):
+                try:
+                    raise KeyError("the farm")
+                except KeyError as error:
+                    raise error from error
+        except KeyError as error:
+            caught.append(error)
+
+    # The guard has let go when causes are followed, so nothing would end this thread.
+    thread = threading.Thread(target=stumble, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert [error.__cause__ is error for error in caught] == [True]
+
+
 def test_waiting_for_nothing_is_ended_by_the_wall_clock(monkeypatch):
     monkeypatch.setattr(guard, "PATIENCE", 2)
     start = time.perf_counter()
