@@ -2,8 +2,8 @@ r"""Where would its test stand?
 
 A regression test belongs into a file that exists, that a step of CI runs, and that is about the
 place which will change. What a test file is about is read from what it does, not from what it is
-called: `vllm/v1/core/sched/utils.py` has no `test_utils.py` of its own, and three that belong to
-others; two files elsewhere import `check_stop` from it.
+called: `vllm/v1/core/sched/utils.py` has no `test_utils.py` of its own, and each file of that name
+belongs to others; two files elsewhere import `check_stop` from it.
 
 Evidence, strongest first:
 
@@ -193,10 +193,10 @@ def _home(suite: Suite, wanted: Iterable[_Wanted], suites: Suites) -> Home | Non
             score += ASKED_FOR * bool(asked)
             for symbol in asked:
                 score += MENTIONED * math.log2(1 + _mentions(symbol, suite.text))
-            reasons.append(", ".join(sorted({a.split(".")[0] for a in asked} or names - {""})[:2]))
+            said = {symbol.split(".")[0] for symbol in asked} or names - {""} or {"the module"}
+            reasons.append(", ".join(sorted(said)[:2]))
         score += suites.alike(one.path, suite.path)
-    why = "; ".join(filter(None, reasons))
-    return Home(suite.path, score, why) if score > 0 else None
+    return Home(suite.path, score, "; ".join(reasons)) if score > 0 else None
 
 
 def _mentions(symbol: str, text: str) -> int:

@@ -30,7 +30,7 @@ def test_the_place_is_found_as_often_as_is_said(upstream, half: str) -> None:
 @pytest.mark.parametrize(
     ("target", "first", "why"),
     [
-        # No test bears its name, and three of other folders do.
+        # No test of its folder bears its name, and those of other folders do.
         ("vllm/v1/core/sched/utils.py#check_stop", "test_scheduler.py", "check_stop"),
         (
             "vllm/v1/core/sched/utils.py#check_sequence_repetition",
@@ -51,6 +51,13 @@ def test_the_reason_is_said(upstream, target: str, first: str, why: str) -> None
     best = homes([target], upstream)[0]
     assert best.path == f"tests/v1/core/{first}"
     assert best.why == why
+
+
+def test_a_module_that_is_taken_as_a_whole_is_imported_too(upstream) -> None:
+    """`from vllm.utils import numa_utils`: no neighbour has to speak for it."""
+    best, other = homes(["vllm/utils/numa_utils.py"], upstream)[:2]
+    assert (best.path, best.why) == ("tests/utils_/test_numa_utils.py", "the module")
+    assert other.why == ""
 
 
 def test_two_places_count_together(upstream) -> None:
