@@ -104,6 +104,8 @@ class Workshop:
         packages = self.root / ".nox" / "env-differential"
         path = [str(STARTUP), *([str(packages)] if packages.is_dir() else [])]
         path += [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+        # A worker's working directory is not the repository, and it needs `upstream_anchors`.
+        path.append(str(ROOT))
         return {
             **{k: v for k, v in os.environ.items() if not k.startswith(_NOT_PASSED_ON)},
             "PYTHONPATH": os.pathsep.join(path),

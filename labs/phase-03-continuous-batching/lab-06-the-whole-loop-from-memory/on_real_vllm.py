@@ -10,22 +10,16 @@ only thing added to it is a list of its victims.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from upstream_anchors import importing
+from upstream_anchors.pin import the_pin
+
 HERE = Path(__file__).resolve().parent
-TREE = HERE.parents[2] / "upstream" / "vllm"
-VERSION = "0.22.1"
-#: Where vLLM keeps what it found out about a model's class; else that would be the user's home.
-KEPT = HERE.parents[2] / "_build" / "pinned-tree"
-#: What only `nox -s differential` installs; asked for before anything is imported.
-NEEDED = ("torch", "cbor2", "gguf", "llguidance", "xgrammar", "openai_harmony")
 # Enough of a model's config for vLLM to build its own; no tensor of it exists.
 MODEL = {
     "architectures": ["LlamaForCausalLM"],
@@ -42,40 +36,11 @@ MODEL = {
 }
 
 
-def why_not() -> str | None:
-    r"""Why the pinned scheduler cannot be asked here, or `None` when it can."""
-    if not TREE.is_dir():
-        return "the pinned tree is not here: nox -s anchors fetches it"
-    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    return f"{', '.join(absent)} not installed here: nox -s differential" if absent else None
-
-
-def use_the_tree() -> None:
-    r"""Make `import vllm` mean the pinned tree, which was never built or installed."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("VLLM_CACHE_ROOT", str(KEPT))
-    # A model's class is inspected in a process that vLLM starts itself.
-    inherited = [os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TREE.parent), *filter(None, inherited)])
-    installed = importlib.metadata.version
-    # The platform is chosen by the name of the build.
-    importlib.metadata.version = lambda name: (
-        f"{VERSION}+cpu" if name == "vllm" else installed(name)
-    )
-    spec = importlib.util.spec_from_file_location(
-        "vllm", TREE / "__init__.py", submodule_search_locations=[str(TREE)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["vllm"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-
 class PinnedSide:
     r"""The pinned scheduler, as the replay wants it."""
 
     def __init__(self) -> None:
-        use_the_tree()
+        importing.use_the_pinned_tree()
         import torch
         from vllm import config
         from vllm.utils.hashing import sha256
@@ -221,7 +186,7 @@ def main(count: int, first: int | None) -> None:
         return
     about = {
         "what": "the decisions of vllm.v1.core.sched.scheduler.Scheduler, step by step",
-        "vllm": VERSION,
+        "vllm": the_pin().version,
         "command": f"python {Path(__file__).relative_to(HERE.parents[2])} {count}",
     }
     text = ",\n".join(lines)
@@ -231,7 +196,7 @@ def main(count: int, first: int | None) -> None:
 
 
 if __name__ == "__main__":
-    if (problem := why_not()) is not None:
+    if (problem := importing.why_not()) is not None:
         sys.exit(problem)
     sys.path.insert(0, str(HERE))
     import replay

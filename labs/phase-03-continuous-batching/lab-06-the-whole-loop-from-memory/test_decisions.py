@@ -13,6 +13,7 @@ from mini_vllm.config import SchedulerConfig
 from mini_vllm.core.kv_cache_manager import KVCacheManager
 from mini_vllm.core.request import Request
 from mini_vllm.sampling_params import SamplingParams
+from upstream_anchors import importing
 
 from labkit import neighbour
 
@@ -142,7 +143,7 @@ def test_the_recording_is_of_a_crowd(impl, truth):
 @pytest.mark.task(1, 2, 3, 4, 5, 6)
 def test_live_on_workloads_that_nobody_recorded(impl):
     r"""The real scheduler, out of the pinned tree, in a process of its own."""
-    if (problem := beside("on_real_vllm").why_not()) is not None:
+    if (problem := importing.why_not()) is not None:
         pytest.skip(f"the live comparison: {problem}")
     process = subprocess.run(
         [sys.executable, str(HERE / "on_real_vllm.py"), str(LIVE["count"]), str(LIVE["first"])],

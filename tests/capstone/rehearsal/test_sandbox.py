@@ -15,6 +15,7 @@ from capstone.rehearsal import regression, repair, reproduction, sandbox, steps,
 from capstone.rehearsal.inside import variants
 from capstone.rehearsal.workshop import Workshop
 
+from upstream_anchors import importing
 from upstream_anchors.tree import Tree
 
 
@@ -177,15 +178,23 @@ def test_an_interrupted_worker_leaves_nothing_running_and_can_be_run_again(
     monkeypatch.setattr(worker, "INSIDE", tmp_path)
     monkeypatch.setattr(Workshop, "need_packages", lambda self: None)
     monkeypatch.setattr(Workshop, "python", lambda self: sys.executable)
-    told = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    started = shop.hub / "child"
+
+    def interrupt_once_it_runs(*_) -> None:
+        if started.is_file() and started.read_text("utf-8"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+
+    told = signal.signal(signal.SIGALRM, interrupt_once_it_runs)
     before = shop.journal.read()
-    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
     try:
         with pytest.raises(KeyboardInterrupt):
             worker.work(shop, "slow.py", "slow", limit=30)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, told)
-    pid = int((shop.hub / "child").read_text("utf-8"))
+    pid = int(started.read_text("utf-8"))
     for _ in range(100):
         if not _runs(pid):
             break
@@ -201,3 +210,17 @@ def _runs(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
+
+
+def test_a_worker_imports_the_tools_own_anchors(shop, tmp_path, monkeypatch) -> None:
+    """Where nothing is installed as well: without `site` there is the path alone."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    tell = "import upstream_anchors.importing as here; print(here.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", tell],
+        cwd=tmp_path,
+        env=shop.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == importing.__file__, done.stderr

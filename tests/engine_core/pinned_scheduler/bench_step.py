@@ -20,19 +20,19 @@ for folder in map(str, (HERE.parent, HERE.parents[2])):
     if folder not in sys.path:
         sys.path.append(folder)
 
-from pinned_scheduler import pinned_tree
-
 from mini_vllm.bench import scheduler_step
+from upstream_anchors import importing
+from upstream_anchors.pin import the_pin
 
 
 class PinnedDriver:
     """The pinned scheduler, without its statistics: they cost time that ours would not spend."""
 
     name = "vllm"
-    version = pinned_tree.VERSION
+    version = f"{the_pin().version}+cpu"
 
     def __init__(self) -> None:
-        pinned_tree.use()
+        importing.use_the_pinned_tree()
         from pinned_scheduler.upstream_adapter import Scheduler, UpstreamAdapter
 
         self.adapter = UpstreamAdapter()

@@ -29,7 +29,6 @@ for folder in map(str, (HERE.parent, HERE.parents[2])):
     if folder not in sys.path:
         sys.path.append(folder)
 
-from pinned_scheduler import pinned_tree
 from pinned_scheduler.coverage import Coverage
 from pinned_scheduler.intended_differences import TABLE
 from pinned_scheduler.lockstep import Difference, compare
@@ -38,6 +37,9 @@ from pinned_scheduler.replay import Adapter
 from pinned_scheduler.shrink import describe, shrink
 from pinned_scheduler.upstream_defects import DEFECTS, outcome
 from pinned_scheduler.workload import GENERATOR, workload
+
+from upstream_anchors import importing
+from upstream_anchors.pin import the_pin
 
 KEPT = HERE / "kept.json"
 #: The book's page prints this file.
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     args = parser.parse_args(argv)
     first = args.first_seed if args.first_seed is not None else int(time.time()) * 1000
-    pinned_tree.use()
+    importing.use_the_pinned_tree()
     from pinned_scheduler.upstream_adapter import UpstreamAdapter
 
     ours, pinned = OurAdapter(), UpstreamAdapter()
@@ -142,7 +144,7 @@ def write_record(
         "command": "python tests/engine_core/pinned_scheduler/differential.py "
         f"--workloads {workloads} --first-seed {first} --record",
         "taken": date.today().isoformat(),
-        "pinned": pinned_tree.VERSION.partition("+")[0],
+        "pinned": the_pin().version,
         "versions": {"python": platform.python_version(), "torch": metadata.version("torch")},
         "generator": GENERATOR,
         "first_seed": first,

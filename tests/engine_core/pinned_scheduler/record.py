@@ -19,20 +19,22 @@ for folder in map(str, (HERE.parent, HERE.parents[2])):
     if folder not in sys.path:
         sys.path.append(folder)
 
-from pinned_scheduler import pinned_tree
 from pinned_scheduler.replay import steps, summary
 from pinned_scheduler.workload import GENERATOR, workload
 
+from upstream_anchors import importing
+from upstream_anchors.pin import the_pin
+
 
 def main(num_workloads: int) -> None:
-    pinned_tree.use()
+    importing.use_the_pinned_tree()
     from pinned_scheduler.upstream_adapter import UpstreamAdapter
 
     adapter = UpstreamAdapter()
     recorded = {seed: summary(steps(workload(seed), adapter)) for seed in range(num_workloads)}
     about = {
         "what": "the decisions of vllm.v1.core.sched.scheduler.Scheduler",
-        "vllm": pinned_tree.VERSION.partition("+")[0],
+        "vllm": the_pin().version,
         "generator": GENERATOR,
         "command": f"python tests/engine_core/pinned_scheduler/record.py {num_workloads}",
     }

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pinned_scheduler import pinned_tree
 
 from mini_vllm.compilation.capture_sizes import CaptureSizes
 from mini_vllm.compilation.dispatcher import RUNTIME_MODES, CudagraphDispatcher
@@ -20,16 +19,18 @@ from mini_vllm.compilation.resolution import resolve_cudagraph_mode
 from mini_vllm.config import SchedulerConfig
 from mini_vllm.config.compilation import CompilationConfig, CUDAGraphMode
 from mini_vllm.errors import ConfigError
+from upstream_anchors import importing
+from upstream_anchors.tree import DEFAULT_TREE
 
 pytestmark = [
-    pytest.mark.skipif(pinned_tree.missing() is not None, reason=str(pinned_tree.missing())),
+    pytest.mark.skipif(importing.why_not() is not None, reason=str(importing.why_not())),
 ]
 
 
 @pytest.fixture(scope="module")
 def pinned() -> SimpleNamespace:
     """The parts of the pinned tree that decide about graphs."""
-    pinned_tree.use()
+    importing.use_the_pinned_tree()
     from vllm import config
     from vllm.config import compilation
     from vllm.v1 import cudagraph_dispatcher
@@ -58,7 +59,7 @@ def pinned_config(pinned: Any, mode: str, sizes: tuple[int, ...] | None) -> Any:
 def test_it_is_the_pinned_one(pinned) -> None:
     import inspect
 
-    assert inspect.getfile(pinned.CudagraphDispatcher).startswith(str(pinned_tree.TREE))
+    assert inspect.getfile(pinned.CudagraphDispatcher).startswith(str(DEFAULT_TREE))
 
 
 @pytest.mark.parametrize("query_len", [1, 3])

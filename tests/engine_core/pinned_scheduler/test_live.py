@@ -10,7 +10,7 @@ import dataclasses
 import json
 
 import pytest
-from pinned_scheduler import differential, intended_differences, pinned_tree
+from pinned_scheduler import differential, intended_differences
 from pinned_scheduler.coverage import Coverage
 from pinned_scheduler.intended_differences import TABLE
 from pinned_scheduler.lockstep import compare
@@ -19,15 +19,18 @@ from pinned_scheduler.replay import raw_steps
 from pinned_scheduler.upstream_defects import DEFECTS, outcome
 from pinned_scheduler.workload import workload
 
+from upstream_anchors import importing
+from upstream_anchors.tree import DEFAULT_TREE
+
 pytestmark = [
-    pytest.mark.skipif(pinned_tree.missing() is not None, reason=str(pinned_tree.missing())),
+    pytest.mark.skipif(importing.why_not() is not None, reason=str(importing.why_not())),
 ]
 SAMPLE = range(150)
 
 
 @pytest.fixture(scope="module")
 def pinned():
-    pinned_tree.use()
+    importing.use_the_pinned_tree()
     from pinned_scheduler.upstream_adapter import UpstreamAdapter
 
     return UpstreamAdapter()
@@ -37,7 +40,7 @@ def test_the_tree_is_the_pinned_one(pinned) -> None:
     import vllm
     from vllm.v1.core.sched import scheduler
 
-    assert scheduler.__file__.startswith(str(pinned_tree.TREE))
+    assert scheduler.__file__.startswith(str(DEFAULT_TREE))
     assert vllm.__version__.startswith("0.22.1")
 
 

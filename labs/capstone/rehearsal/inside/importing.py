@@ -1,45 +1,18 @@
-r"""Make `import vllm` mean the package of one tree, which was never built or installed.
-
-Two things must be told to such a tree: where the package lies, and which version it is. It asks
-for the version by name when it chooses a platform, and without "cpu" in the answer every
-configuration fails.
-"""
+r"""Make `import vllm` mean the package of one tree, and write down what came of it."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
+from upstream_anchors import importing
+
 
 def use(tree: Path, version: str) -> None:
-    r"""For the rest of this process; `vllm` must not have been imported yet."""
-    if "vllm" in sys.modules:
-        raise RuntimeError("vllm was imported before a tree was chosen")
-    installed = importlib.metadata.version
-    answer = f"{version}+cpu"
-
-    def version_of(distribution_name: str) -> str:
-        return answer if distribution_name == "vllm" else installed(distribution_name)
-
-    importlib.metadata.version = version_of
+    r"""{py:func}`upstream_anchors.importing.use`, and what a worker needs beside it."""
     _take_text_without_its_image()
-    # A model's class is inspected in a process that vLLM starts itself.
-    inherited = [os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(tree), *filter(None, inherited)])
-    package = tree / "vllm"
-    spec = importlib.util.spec_from_file_location(
-        "vllm", package / "__init__.py", submodule_search_locations=[str(package)]
-    )
-    if spec is None or spec.loader is None:
-        raise RuntimeError(f"{package}: no package")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["vllm"] = module
-    spec.loader.exec_module(module)
+    importing.use(tree, version)
 
 
 def _take_text_without_its_image() -> None:
