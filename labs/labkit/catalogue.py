@@ -192,10 +192,14 @@ class Catalogue:
 
         Takes a path, a folder's name, its beginning, or `phase-01/lab-03`; when one phase alone
         has labs, `03` or `3` will do. Anything else raises {py:class}`LabError`
-        with the nearest names.
+        with the nearest names; so does the path of a lab that lies in another copy of the project.
         """
-        wanted = name.strip("/")
-        exact = [lab for lab in self.labs if Path(wanted).resolve() == lab.folder]
+        path, wanted = Path(name).resolve(), name.strip("/")
+        exact = [lab for lab in self.labs if path == lab.folder]
+        if not exact and (path / "lab.toml").is_file():
+            raise LabError(
+                f"{path} is in another copy of the project; this command is of {self.root}"
+            )
         found = exact or [lab for lab in self.labs if _means(wanted, lab)]
         if len(found) == 1:
             return found[0]

@@ -2,6 +2,8 @@ r"""Names of labs: what they mean, and what is said of a name that means nothing
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from labkit.catalogue import Catalogue, LabError
 
@@ -30,6 +32,18 @@ def two_phases(toy):
 )
 def test_what_a_name_means(two_phases, name, found):
     assert two_phases.find(name).name == found
+
+
+def test_a_path_means_the_lab_that_lies_there(two_phases, tmp_path):
+    r"""A reader with two copies names a folder of one: no lab of the other is taken for it."""
+    lab = two_phases.find("lab-02-sort")
+    assert two_phases.find(str(lab.folder)) is lab
+    there = tmp_path / "copy" / lab.folder.relative_to(two_phases.root)
+    shutil.copytree(lab.folder, there)
+    with pytest.raises(LabError) as refused:
+        two_phases.find(f"{there}/")
+    assert str(there) in str(refused.value)
+    assert str(two_phases.root) in str(refused.value)
 
 
 def test_labs_are_in_reading_order(two_phases):
