@@ -1,13 +1,15 @@
 r"""What does the outcome of a mutant run depend on?
 
-On the lab's own files, all but the learner's; on the operators, which say what is broken; and on
-the modules of `labkit` that the lab's files import, by themselves or through one another. A
-simulator of kernels that forgives more than before lets mutants live, and the record has to be
-taken anew; a change of a module that this lab does not import leaves its record alone. Of a module
-of `labkit` the docstrings do not count, since a better sentence kills nobody.
+On the lab's own modules, all but the learner's, and on its mistakes and proofs; on the operators,
+which say what is broken; and on the modules of `labkit` that the lab's own import, by themselves or
+through one another. A simulator of kernels that forgives more than before lets mutants live, and
+the record has to be taken anew; a change of a module that this lab does not import leaves its
+record alone. Of a module of `labkit` the docstrings do not count, since a better sentence kills
+nobody.
 
-What the machinery does to every lab alike (the bench, the plugin, the guard), and the engine under
-the tests, are left out: the sample that each commit tries again is there for these.
+What the machinery does to every lab alike (the bench, the plugin, the guard), the engine under the
+tests, and recordings that tests read are left out: the sample that each commit tries again is there
+for these.
 """
 
 from __future__ import annotations
