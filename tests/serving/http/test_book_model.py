@@ -55,6 +55,8 @@ def test_how_steps_were_run_is_told_in_a_table():
         body = {"prompt": [5] * 7, "max_tokens": 3, "ignore_eos": True, "temperature": 0}
         assert server.post("/v1/completions", json=body).status_code == 200
         server.wait_until_idle()
+        server.process.terminate()
+        assert server.process.wait(60) == 0
     finally:
         end(server)
 
