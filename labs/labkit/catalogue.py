@@ -217,9 +217,11 @@ class Catalogue:
         return [self.find(name) for name in names] if names else list(self.labs)
 
     def holding(self, path: Path) -> Lab | None:
-        r"""The lab in whose folder a path lies."""
+        r"""The lab in whose folder a path lies; one of another copy is refused, as `find` does."""
         path = path.resolve()
-        return next((lab for lab in self.labs if path.is_relative_to(lab.folder)), None)
+        around = (one for one in (path, *path.parents) if (one / "lab.toml").is_file())
+        folder = next(around, None)
+        return self.find(str(folder)) if folder else None
 
 
 def read(folder: Path) -> Lab:

@@ -40,10 +40,17 @@ def test_a_path_means_the_lab_that_lies_there(two_phases, tmp_path):
     assert two_phases.find(str(lab.folder)) is lab
     there = tmp_path / "copy" / lab.folder.relative_to(two_phases.root)
     shutil.copytree(lab.folder, there)
-    with pytest.raises(LabError) as refused:
-        two_phases.find(f"{there}/")
-    assert str(there) in str(refused.value)
-    assert str(two_phases.root) in str(refused.value)
+    (there / "mutants").mkdir()
+    for ask in (
+        lambda: two_phases.find(f"{there}/"),
+        lambda: two_phases.holding(there / "mutants"),
+    ):
+        with pytest.raises(LabError) as refused:
+            ask()
+        assert str(there) in str(refused.value)
+        assert str(two_phases.root) in str(refused.value)
+    assert two_phases.holding(lab.folder / "mutants") is lab
+    assert two_phases.holding(two_phases.root / "labs") is None
 
 
 def test_labs_are_in_reading_order(two_phases):
