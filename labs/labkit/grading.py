@@ -16,9 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import failure, implementation, plugin
+from labkit import failure, implementation
 from labkit.catalogue import Lab
 
+# Names the file that the plugin writes for this module. It stands here and not there, since the
+# plugin imports pytest, which would be half of what `labs next` takes to start.
+REPORT = "LABKIT_REPORT"
 # A lab runs in milliseconds. What takes this long is stuck where the guard of single tests cannot
 # reach it, outside Python bytecode.
 PATIENCE_S = 180
@@ -94,7 +97,7 @@ def grade(lab: Lab, label: str = "starter") -> Grade:
         command = [sys.executable, "-m", "pytest", str(lab.folder), "-q", "-m", "not gpu"]
         environment = os.environ | {
             implementation.VARIABLE: label,
-            plugin.REPORT: str(report),
+            REPORT: str(report),
             # Plugins that happen to be installed cost a second at each save, and decide nothing.
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, _search_path())),

@@ -26,10 +26,10 @@ import pytest
 from _pytest.outcomes import Failed
 
 from labkit import catalogue, failure, implementation, machine
+from labkit.grading import REPORT
 from labkit.guard import time_limit
 from labkit.state import State
 
-REPORT = "LABKIT_REPORT"
 _NOTE = "labkit"
 TRUTH = "labkit.truth"
 _MARKS = (

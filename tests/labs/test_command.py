@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from labkit import cli, doctor, grading, machine
@@ -289,3 +293,16 @@ def test_watch_grades_again_after_a_change(toy, labs, quick, monkeypatch):
     printed = labs("watch", "lab-01")
     assert "watching starter.py" in printed
     assert "1 / 1 labs" in printed
+
+
+def test_the_command_starts_without_pytest():
+    r"""Which is half of what a start would take, and a learner types it many times an hour."""
+    tell = "import sys, labkit.cli; print({'pytest', '_pytest', 'torch'} & set(sys.modules))"
+    path = os.pathsep.join(map(str, Path(cli.__file__).parents[1:3]))
+    done = subprocess.run(
+        [sys.executable, "-c", tell],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "set()", done.stderr
