@@ -17,6 +17,11 @@ from capstone.rehearsal.workshop import Workshop, digest
 FILES = ("report.json", "pulls.json", "MAP.md", "answers.toml")
 
 
+def of(workshop: Workshop) -> str:
+    r"""The digest of what this step looks at."""
+    return digest(*(workshop.content(name) for name in FILES))
+
+
 def check(workshop: Workshop, reproduced: dict[str, Any] | None) -> Verdict:
     r"""All five checks passed, nothing left open, and what is said to be seen was seen here."""
     from upstream_anchors.pin import the_pin
@@ -29,9 +34,7 @@ def check(workshop: Workshop, reproduced: dict[str, Any] | None) -> Verdict:
     from capstone.triage.territory import read_territory
 
     report, pulls, own_map, answers = (workshop.paper(name) for name in FILES)
-    verdict = Verdict(
-        digest(*(p.read_bytes() if p.exists() else b"" for p in map(workshop.paper, FILES)))
-    )
+    verdict = Verdict(of(workshop))
     issue = read_issue(report)
     trial = run(
         Setting(

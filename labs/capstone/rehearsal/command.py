@@ -77,21 +77,27 @@ def _check(workshop: Workshop, name: str | None, console: Console) -> int:
 def _status(workshop: Workshop, console: Console) -> int:
     workshop.need_sandbox()
     sandbox.verify(workshop)
-    latest = steps.latest(workshop)
+    latest, outdated = steps.latest(workshop), steps.outdated(workshop)
     for number, step in enumerate(steps.STEPS, start=1):
         entry = latest.get(step.name)
         mark = "passed" if entry and entry["passed"] else "not yet" if entry else ""
+        mark = "changed" if step.name in outdated else mark
         console.print(f"{number} {step.name:10} {mark:8} {step.task}")
     if damaged := workshop.journal.damaged():
         console.print(f"{workshop.journal.path}: lines {damaged} hold no entry")
-    done = all(latest.get(step.name, {}).get("passed") for step in steps.STEPS)
-    console.print("All eight passed. Now `capstone rehearse compare`." if done else _next(latest))
+    if outdated:
+        console.print("changed: what the check passed on is no longer what is there")
+    left = [
+        step
+        for step in steps.STEPS
+        if step.name in outdated or not latest.get(step.name, {}).get("passed")
+    ]
+    console.print(
+        f"next: {left[0].task}; then `capstone rehearse check {left[0].name}`"
+        if left
+        else "All eight passed. Now `capstone rehearse compare`."
+    )
     return 0
-
-
-def _next(latest: steps.Passed) -> str:
-    step = next(s for s in steps.STEPS if not latest.get(s.name, {}).get("passed"))
-    return f"next: {step.task}; then `capstone rehearse check {step.name}`"
 
 
 def _show(workshop: Workshop, console: Console) -> int:

@@ -8,7 +8,7 @@ lines, and that the numbers of the description are those that were measured on t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from capstone.errors import CapstoneError
@@ -26,6 +26,8 @@ FRAMES = {
     "plan.md": "capstone plan new {folder}/plan.md --issue {folder}/report.json --from TARGET …",
     "DESCRIPTION.md": "capstone plan pr {folder}/DESCRIPTION.md --plan {folder}/plan.md",
 }
+#: The steps that looked at code and tests of the sandbox.
+OF_THE_BRANCH = ("test", "fix", "after")
 
 
 def _document(workshop: Workshop, name: str) -> Document:
@@ -45,6 +47,17 @@ def _take(verdict: Verdict, found: Iterable[Complaint], name: str, upstream: Ups
         verdict.complain("\n".join(say(complaint, name, upstream.resolver)))
 
 
+def of_plan(workshop: Workshop) -> str:
+    r"""The digest of what step 3 looks at."""
+    return digest(_document(workshop, "plan.md").full_text)
+
+
+def of_description(workshop: Workshop) -> str:
+    r"""The digest of what step 8 looks at beside the branch's content."""
+    text = _document(workshop, "DESCRIPTION.md").full_text
+    return digest(text, *sandbox.messages(workshop))
+
+
 def check_plan(workshop: Workshop) -> Verdict:
     r"""Step 3: every rule of `capstone plan check`, and the function that decides."""
     from capstone.plan.checking import check_plan as by_the_rules
@@ -52,7 +65,7 @@ def check_plan(workshop: Workshop) -> Verdict:
     from capstone.plan.upstream import Upstream
 
     document, upstream = _document(workshop, "plan.md"), Upstream.open()
-    verdict, plan = Verdict(digest(document.full_text)), Plan(document)
+    verdict, plan = Verdict(of_plan(workshop)), Plan(document)
     _take(verdict, by_the_rules(document, upstream), "plan.md", upstream)
     if "#check_stop" not in plan.section("Load-bearing lines").prose:
         verdict.complain("plan.md: the function that decides is not among the load-bearing lines")
@@ -60,8 +73,13 @@ def check_plan(workshop: Workshop) -> Verdict:
     return verdict
 
 
-def check_description(workshop: Workshop, passed: dict[str, dict[str, Any]]) -> Verdict:
-    r"""Step 8: the rules for the text and for the branch, and the numbers of your journal."""
+def check_description(
+    workshop: Workshop, passed: dict[str, dict[str, Any]], outdated: Collection[str]
+) -> Verdict:
+    r"""Step 8: the rules for the text and for the branch, and the numbers of your journal.
+
+    `outdated` are steps that passed on something else than what is there now.
+    """
     from capstone.plan.branch import Branch, check_branch
     from capstone.plan.description import ai_helped
     from capstone.plan.description import check_description as by_the_rules
@@ -70,7 +88,7 @@ def check_description(workshop: Workshop, passed: dict[str, dict[str, Any]]) -> 
 
     document, upstream = _document(workshop, "DESCRIPTION.md"), Upstream.open()
     plan = Plan(_document(workshop, "plan.md"))
-    verdict = Verdict(digest(document.full_text, *sandbox.messages(workshop)))
+    verdict = Verdict(of_description(workshop))
     branch = Branch.read(workshop.tree, "HEAD", sandbox.TAG)
     found = [
         *by_the_rules(document, upstream, plan),
@@ -79,6 +97,12 @@ def check_description(workshop: Workshop, passed: dict[str, dict[str, Any]]) -> 
     _take(verdict, found, "DESCRIPTION.md", upstream)
     if left := sandbox.uncommitted(workshop):
         verdict.complain(f"not committed: {', '.join(left)}; what was checked is not the branch")
+    for name in OF_THE_BRANCH:
+        if name in outdated:
+            verdict.complain(
+                f"what `check {name}` passed on has changed since; what was checked is not the "
+                f"branch (`check {name}` again)"
+            )
     _judge_numbers(verdict, document, passed)
     verdict.lines = [document.title, f"{len(branch.commits)} commit(s) since {sandbox.TAG}"]
     return verdict

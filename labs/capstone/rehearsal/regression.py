@@ -71,9 +71,14 @@ def _because(result: dict[str, Any]) -> str:
     return next(iter(result["why"].values()), "no test was run")
 
 
+def of(workshop: Workshop) -> str:
+    r"""The digest of what this step looks at: all that was changed in tests."""
+    return digest(sandbox.diff(workshop, "tests"))
+
+
 def check(workshop: Workshop) -> Verdict:
     r"""Run the new tests on the pin and on every variant."""
-    verdict = Verdict(digest(sandbox.diff(workshop, "tests")))
+    verdict = Verdict(of(workshop))
     added, altered = new_tests(workshop)
     if altered:
         verdict.complain(

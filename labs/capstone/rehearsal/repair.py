@@ -47,10 +47,20 @@ def _counts(outcomes: dict[str, str]) -> str:
     return ", ".join(f"{number} {name}" for name, number in said if number)
 
 
+def of_baseline(workshop: Workshop) -> str:
+    r"""The digest of what step 5 looks at: the pin and the names of the suite."""
+    return digest(the_pin().commit, *SUITE)
+
+
+def of_fix(workshop: Workshop) -> str:
+    r"""The digest of what step 6 looks at: all that was changed in code and tests."""
+    return digest(sandbox.diff(workshop, "vllm", "tests"))
+
+
 def check_baseline(workshop: Workshop) -> Verdict:
     r"""Step 5: upstream's tests as they are, on the pin as it is."""
     pinned = str(need_tree(the_pin()).root)
-    verdict = Verdict(digest(the_pin().commit, *SUITE))
+    verdict = Verdict(of_baseline(workshop))
     outcome = _run(workshop, pinned, pinned, _suite())
     outcomes = outcome.found.get("outcomes", {})
     if "passed" not in outcomes.values():
@@ -78,7 +88,7 @@ def departures(found: dict[str, Any]) -> list[str]:
 def check_fix(workshop: Workshop, baseline: dict[str, Any] | None) -> Verdict:
     r"""Step 6: small, in its place, right in every row, and nothing broken."""
     changed = sandbox.changes(workshop)
-    verdict = Verdict(digest(sandbox.diff(workshop, "vllm", "tests")))
+    verdict = Verdict(of_fix(workshop))
     if baseline is None:
         verdict.complain("there is no baseline to compare with: `check baseline` first")
     added, altered = regression.new_tests(workshop)

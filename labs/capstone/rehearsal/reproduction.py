@@ -68,9 +68,19 @@ def _of(workshop: Workshop, *more: str) -> str:
     return digest(path.read_bytes() if path.is_file() else b"", *more)
 
 
+def of_before(workshop: Workshop) -> str:
+    r"""The digest of what step 1 looks at: the script."""
+    return _of(workshop)
+
+
+def of_after(workshop: Workshop) -> str:
+    r"""The digest of what step 7 looks at: the script, and all that was changed in code."""
+    return _of(workshop, sandbox.diff(workshop, "vllm"))
+
+
 def check_before(workshop: Workshop) -> Verdict:
     r"""Step 1, on the pin itself: `upstream/`, whatever was changed in the sandbox."""
-    verdict = Verdict(_of(workshop))
+    verdict = Verdict(of_before(workshop))
     outcome = watch(workshop, str(need_tree(the_pin()).root))
     if (failure := _says_how_it_failed(outcome)) is not None:
         verdict.complain(f"reproduce.py failed: {failure}")
@@ -84,7 +94,7 @@ def check_before(workshop: Workshop) -> Verdict:
             "the scheduler was never given an output: call update_from_output after each step"
         )
     elif len(tail) < STEPS:
-        ends = ", ".join(f"{k} ends as {v['status']}" for k, v in found["ends"].items())
+        ends = ", ".join(f"request {k} ends as {v['status']}" for k, v in found["ends"].items())
         verdict.complain(
             f"the longest a request stood RUNNING with a token owed and none given is "
             f"{len(tail)} of {found['steps']} steps; {STEPS} are wanted"
@@ -104,7 +114,7 @@ def check_before(workshop: Workshop) -> Verdict:
 
 def check_after(workshop: Workshop, before: dict[str, Any] | None) -> Verdict:
     r"""Step 7, on the sandbox: the same script, and now the request ends, by its length."""
-    verdict = Verdict(_of(workshop, sandbox.diff(workshop, "vllm")))
+    verdict = Verdict(of_after(workshop))
     if before is None:
         verdict.complain("there is no reproduction to compare with: `check reproduce` first")
         return verdict

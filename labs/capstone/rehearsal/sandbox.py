@@ -132,7 +132,7 @@ def verify(workshop: Workshop) -> None:
 
 def changes(workshop: Workshop) -> list[Change]:
     r"""Every file that differs from the pin, committed or not, new files included."""
-    _git(workshop.tree, "add", "--intent-to-add", "--all")
+    _see_new_files(workshop)
     text = _git(workshop.tree, "diff", "--numstat", "--no-renames", TAG, "--")
     found = []
     for line in text.splitlines():
@@ -142,8 +142,14 @@ def changes(workshop: Workshop) -> list[Change]:
 
 
 def diff(workshop: Workshop, *paths: str) -> str:
-    r"""The diff against the pin, of some paths or of all."""
-    return _git(workshop.tree, "diff", "--no-renames", TAG, "--", *paths)
+    r"""The diff against the pin, of some paths or of all; the same before a commit and after."""
+    _see_new_files(workshop)
+    # Names of content in full: how far git cuts them depends on how much else there is.
+    return _git(workshop.tree, "diff", "--full-index", "--no-renames", TAG, "--", *paths)
+
+
+def _see_new_files(workshop: Workshop) -> None:
+    _git(workshop.tree, "add", "--intent-to-add", "--all")
 
 
 def at_pin(workshop: Workshop, path: str) -> str:

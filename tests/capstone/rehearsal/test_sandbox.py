@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from capstone.cli import main
 from capstone.errors import CapstoneError
-from capstone.rehearsal import regression, repair, reproduction, sandbox, steps, worker
+from capstone.rehearsal import command, regression, repair, reproduction, sandbox, steps, worker
 from capstone.rehearsal.inside import variants
 from capstone.rehearsal.workshop import Workshop
 
@@ -107,6 +108,38 @@ def test_start_forgets_what_passed_before(shop) -> None:
     assert set(steps.passed(shop)) == {"plan"}
     shop.journal.append(event="start", tree="x")
     assert steps.passed(shop) == {}
+
+
+def _commit(shop: Workshop) -> None:
+    git = ["git", "-C", str(shop.tree), "-c", "user.name=x", "-c", "user.email=x@localhost"]
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "-qm", "mine"], check=True)
+
+
+def test_a_step_that_passed_on_something_else_is_outdated(shop, capsys, monkeypatch) -> None:
+    code = shop.tree / "vllm" / "a.py"
+    test = shop.tree / "tests" / "v1" / "core" / "test_b.py"
+    code.write_text("repaired = 1\n", "utf-8")
+    test.write_text("def test_b(): ...\n", "utf-8")
+    for step in steps.STEPS[3:7]:
+        shop.journal.append(event="check", step=step.name, passed=True, of=step.of(shop))
+    assert steps.outdated(shop) == []
+    _commit(shop)
+    assert steps.outdated(shop) == [], "a commit changes nothing that was looked at"
+    code.write_text("repaired = 0\n", "utf-8")
+    assert steps.outdated(shop) == ["fix", "after"]
+    _commit(shop)
+    assert steps.outdated(shop) == ["fix", "after"]
+    test.write_text("def test_b(): return\n", "utf-8")
+    assert steps.outdated(shop) == ["test", "fix", "after"]
+    shop.journal.append(event="check", step="plan", passed=True, of="a plan that is gone")
+    monkeypatch.setattr(command.Workshop, "of", lambda: shop)
+    assert main(["rehearse", "status"]) == 0
+    shown = capsys.readouterr().out
+    assert "6 fix        changed" in shown
+    assert "5 baseline   passed" in shown
+    assert "then `capstone rehearse check reproduce`" in shown
+    assert steps.outdated(shop)[0] == "plan"
 
 
 def test_a_step_names_what_is_missing_before_it() -> None:

@@ -184,6 +184,17 @@ def test_5_to_8_repair_and_describe(shop) -> None:
     verdict = scripted.check(shop, "describe")
     assert verdict.passed, verdict.complaints
     assert set(steps.passed(shop)) == set(steps.BY_NAME)
+    assert steps.outdated(shop) == []
+    # A commit after the checks, of a repair that was not checked.
+    code = shop.tree / scripted.CODE_FILE
+    code.write_text(code.read_text("utf-8").replace("allowed) <= 0", "allowed) < 0"), "utf-8")
+    scripted.commit(shop, "-s")
+    said = scripted.complaints(shop, "describe")
+    assert "what `check fix` passed on has changed since" in said
+    assert "what `check after` passed on has changed since" in said
+    scripted.repair_by_hand(shop)
+    scripted.commit(shop, "-s")
+    assert scripted.check(shop, "describe").passed
 
 
 @pytest.mark.parametrize("name", ["the length first", "the gate last", "only max_model_len"])
