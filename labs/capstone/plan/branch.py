@@ -42,6 +42,7 @@ class Branch:
     name: str
     commits: tuple[Commit, ...]
     changed: dict[str, int]
+    base: str = "main"
 
     @classmethod
     def read(cls, repository: Path, name: str, base: str) -> Branch:
@@ -61,7 +62,7 @@ class Branch:
         for entry in filter(None, stat.split("\0")):
             added, removed, path = entry.split("\t", 2)
             changed[path] = int(added) + int(removed) if added != "-" else 0
-        return cls(name, tuple(commits), changed)
+        return cls(name, tuple(commits), changed, base)
 
 
 def check_branch(branch: Branch, plan: Plan | None, *, ai_helped: bool) -> Iterator[Complaint]:
@@ -73,7 +74,7 @@ def check_branch(branch: Branch, plan: Plan | None, *, ai_helped: bool) -> Itera
         signed = _SIGNED.findall(commit.message)
         who = f"commit {commit.id} ({commit.subject[:50]})"
         if not signed:
-            text = f"{who} has no Signed-off-by; `git rebase --signoff` adds it"
+            text = f"{who} has no Signed-off-by; `git rebase --signoff {branch.base}` adds it"
             yield Complaint(0, "branch-sign-off", text)
         elif commit.email not in signed:
             text = f"{who} is signed off by {', '.join(signed)}, its author is {commit.email}"

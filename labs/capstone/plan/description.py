@@ -106,7 +106,10 @@ def _test_result(section: Section, document: Document) -> Iterator[Complaint]:
         text = "no result of the test commands, such as `12 passed`"
         yield Complaint(section.line, "pr-result", text)
     if not any(COMMAND.search(block.text) for block in section.blocks()):
-        text = "no fenced block with the command that reproduces the table"
+        text = (
+            "no fenced block with the command that reproduces the table (a line with python, "
+            "pytest, vllm or another that a reviewer has)"
+        )
         yield Complaint(section.line, "pr-reproducer", text)
     tables = [table for table in section.tables() if _columns(table[0][1])] if section else []
     if not tables:

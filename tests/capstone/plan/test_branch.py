@@ -77,7 +77,7 @@ def test_a_good_branch_is_not_complained_of(tmp_path, plan, commits, helped) -> 
 @pytest.mark.parametrize(
     ("rule", "says", "commits"),
     [
-        ("branch-sign-off", "has no Signed-off-by", [FIX, ("Tests", {TEST: 55})]),
+        ("branch-sign-off", "`git rebase --signoff main` adds it", [FIX, ("Tests", {TEST: 55})]),
         ("branch-sign-off", "has no Signed-off-by", [("Fix\n\nSigned-off: Ada", {CODE: 9}), TESTS]),
         (
             "branch-sign-off",
