@@ -45,6 +45,8 @@ FOLDER = "first-pr"
 PLAN, COMMENT, DESCRIPTION, OUTCOME = "plan.md", "comment.md", "pr.md", "outcome.md"
 ENDS = ("merged", "approved")
 FEWEST_WORDS = 40
+#: The rehearsal's report has a number that no issue has, and is no candidate.
+REHEARSED = 0
 _LINK = re.compile(r"^pull request: (https://github\.com/[\w.-]+/[\w.-]+/pull/\d+)\s*$", re.M)
 _ENDED = re.compile(r"^ended: (.+?)\s*$", re.M)
 
@@ -63,7 +65,11 @@ def look(root: Path) -> Look:
 
 
 def _triage(journal: Journal) -> tuple[Finding, dict[str, str]]:
-    last = {entry["issue"]: entry for entry in journal.read() if entry.get("kind") == "triage"}
+    last = {
+        entry["issue"]: entry
+        for entry in journal.read()
+        if entry.get("kind") == "triage" and entry["issue"] != REHEARSED
+    }
     if not last:
         return Finding(False, f"{journal.path.name}: no issue has been judged yet"), {}
     alive = sorted(

@@ -119,11 +119,11 @@ def machine(path: Path, answers: Answers) -> float | None:
     return answers.gpu_gib
 
 
-def _as_number(said: str) -> float | None:
+def _as_number(said: str) -> float | str:
     try:
         return float(said)
     except ValueError:
-        return None
+        return said
 
 
 def _memory(value: Any, where: str) -> float:

@@ -72,12 +72,13 @@ def _thread(setting: Setting, notes: Notes) -> Outcome | None:
         for said in phrases.claims(comment.body):
             where = span(place, said.start, said.end)
             days = (setting.today - comment.at).days
+            age = f"{days} day{'s' * (days != 1)} ago"
             if withdrawn.get(comment.author, 0) > comment.place:
                 notes.add("a claim that was withdrawn", where)
             elif days > CLAIM_DAYS:
-                notes.add(f"a claim of {days} days ago, which has lapsed", where)
+                notes.add(f"a claim of {age}, which has lapsed", where)
             else:
-                return notes.fail(f"claimed {days} days ago", where)
+                return notes.fail(f"claimed {age}", where)
     return None
 
 

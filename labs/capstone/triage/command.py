@@ -109,7 +109,8 @@ def _asker(console: Console) -> Callable[[str], str] | None:
 
     def ask(question: str) -> str:
         try:
-            return console.input(question)
+            # As it stands: `[yes/no]` is no markup.
+            return console.input(question, markup=False, emoji=False)
         except EOFError:
             return ""
 

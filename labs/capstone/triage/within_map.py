@@ -25,7 +25,12 @@ def check(setting: Setting) -> Outcome:
         gone = mentions.gone[0]
         return notes.fail(f"the pinned tree has no {gone.path}", gone.where, "tree")
     else:
-        files = _asked(setting)
+        files, absent = _asked(setting)
+        if absent and not files:
+            rule = f"you name {absent[0]}, which the pinned tree does not have"
+            return notes.undecided(rule, "files", "answer")
+        for path in absent:
+            notes.add(f"you name {path}, which the pinned tree does not have", "files", "answer")
         if not files:
             return notes.undecided("it names no file of the tree, and nobody else did", "body")
         notes.add(f"you name {', '.join(files)}", "files", "answer")
@@ -44,8 +49,11 @@ def check(setting: Setting) -> Outcome:
     return notes.done(f"your map knows {files[0]}", setting.territory.where(files[0]), "map")
 
 
-def _asked(setting: Setting) -> tuple[str, ...]:
+def _asked(setting: Setting) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The files that the learner names: those of the tree, and those that are not in it."""
     question = "Which files of the tree would the change touch? (paths, separated by commas)"
     said = setting.answers.text(setting.issue.number, "files", question) or ""
     tree = setting.upstream.tree
-    return tuple(path for path in re.split(r"[,\s]+", said) if path and tree.is_file(path))
+    named = [path for path in re.split(r"[,\s]+", said) if path]
+    there = tuple(path for path in named if tree.is_file(path))
+    return there, tuple(path for path in named if path not in there)

@@ -91,6 +91,16 @@ def test_the_last_verdict_on_an_issue_counts(record: Record) -> None:
     assert record.look().truths == {"survivors": "0"}
 
 
+def test_the_rehearsals_report_is_no_candidate(record: Record) -> None:
+    """It has the number 0, and comes into the same journal by the page's own command."""
+    record.judged(0, *[PASS] * 5)
+    assert "no issue has been judged yet" in record.look().findings[0].text
+    record.judged(1, FAIL)
+    record.judged(2, FAIL)
+    assert "2 issues judged, 0 survive; the lab compares 3" in record.look().findings[0].text
+    assert record.green() == []
+
+
 def test_reviewable_that_failed_is_no_survivor(record: Record) -> None:
     for issue in (1, 2, 3):
         record.judged(issue, PASS, PASS, PASS, PASS, FAIL)

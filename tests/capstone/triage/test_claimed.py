@@ -56,6 +56,10 @@ def test_a_claim_lapses_after_its_days(setting, comment) -> None:
     assert any("lapsed" in e.rule for e in outcome.evidence)
     fresh = comment("I'll take this", at="2026-05-01T00:00:00Z")
     assert not claimed.check(setting(comments=[fresh])).passed
+    yesterday = claimed.check(
+        setting(comments=[comment("I'll take this", at="2026-05-29T00:00:00Z")])
+    )
+    assert yesterday.decided_by.rule == "claimed 1 day ago"
 
 
 def test_a_claim_given_back_is_free_again_but_only_by_its_owner(setting, comment) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from capstone import cli
 from capstone.records import Journal
 from capstone.triage import command
+from rich.console import Console
 
 from upstream_anchors.codebase_map.document import header
 
@@ -118,6 +120,24 @@ def test_the_machine_is_asked_for_once(folder: Path, monkeypatch, capsys) -> Non
     assert cli.main(given) == 0
     assert sum("GiB" in question for question in asked) == 1
     assert any("seen it fail" in question for question in asked)
+
+
+def test_a_question_is_shown_as_it_stands(monkeypatch) -> None:
+    console = Console(file=StringIO(), force_terminal=True, markup=False, highlight=False)
+    monkeypatch.setattr("builtins.input", lambda *_: "no")
+    ask = command._asker(console)
+    assert ask is not None
+    question = "#1: `[/INST]` :bug: does it fix the same thing? [yes/no] "
+    assert ask(question) == "no"
+    assert console.file.getvalue() == question
+
+
+def test_a_memory_that_is_no_number_is_named(folder: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(command, "_asker", lambda console: lambda question: "80 GB")
+    given = [a for a in arguments(folder) if a not in {"--answers", str(folder / "answers.toml")}]
+    assert cli.main(given) == 2
+    assert "GPU memory is '80 GB', expected GiB of GPU memory" in capsys.readouterr().err
+    assert not (folder / ".labs" / "machine.json").exists()
 
 
 def test_the_agreement_is_shown_with_its_misses(upstream, capsys) -> None:

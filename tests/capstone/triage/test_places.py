@@ -59,6 +59,10 @@ def test_where_no_file_is_named_the_learner_may_name_one(setting) -> None:
     assert within_map.check(setting(**vague)).verdict is Verdict.UNDECIDED
     assert within_map.check(setting(**vague, answers={"files": MANAGER})).passed
     nowhere = within_map.check(setting(**vague, answers={"files": "vllm/none.py"}))
+    assert nowhere.decided_by.rule == "you name vllm/none.py, which the pinned tree does not have"
+    partly = within_map.check(setting(**vague, answers={"files": f"vllm/none.py, {MANAGER}"}))
+    assert partly.passed
+    assert any("vllm/none.py" in one.rule for one in partly.evidence)
     assert nowhere.verdict is Verdict.UNDECIDED
 
 
