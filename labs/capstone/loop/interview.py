@@ -8,6 +8,7 @@ stops where it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from capstone.loop.tree import Tree
 END, PEEK, TIME, STOP = ".", ":peek", ":time", ":stop"
 #: Typed in a walk when the cause is known.
 CAUSE = "c"
+_COMMAND = re.compile(r":[A-Za-z]+")
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ class Interview:
 
     def _ask(self, item: Item, number: int, count: int) -> None:
         progress = self.state.of(item.id)
-        kept = sum(len(lines) for lines in progress.lines.values())
-        self.screen.question(item, number, count, kept)
+        self.screen.question(item, number, count)
+        self.screen.kept([(title, progress.lines.get(part, ())) for part, title in item.parts])
         if not all(part in progress.ended for part, _ in item.parts):
             self.transcript.append("asked", item=item.id)
         for part, title in item.parts:
@@ -160,7 +162,13 @@ class Interview:
             if command == END:
                 self.transcript.append("end", item=item.id, part=part)
                 return
-            if not self._aside(item, command):
+            if self._aside(item, command):
+                continue
+            if _COMMAND.fullmatch(command):
+                # A command with a slip in it would stand in the transcript as an answer.
+                known = ", ".join((PEEK, TIME, STOP))
+                self.screen.line(f"{command} is none of {known}; nothing is written", "yellow")
+            else:
                 self.transcript.append("line", item=item.id, part=part, text=text)
 
     def _aside(self, item: Item, command: str) -> bool:

@@ -74,17 +74,31 @@ class Screen:
         noun = "question" if session in {"rapid-fire", "deep-dive"} else "task"
         self.line(f"{count} {noun}{'s' * (count != 1)}, {minutes} minutes", "dim")
 
-    def question(self, item: Item, number: int, count: int, lines: int) -> None:
-        r"""An item as it is asked; `lines` were typed in an earlier sitting."""
+    def question(self, item: Item, number: int, count: int) -> None:
+        r"""An item as it is asked."""
         self.console.print()
         rows = f"row{'s' * (len(item.rows) > 1)} {', '.join(map(str, item.rows))}"
         label = f"{number}/{count} · {item.title} · {item.minutes} min · {rows}"
         self.line(label, "bold")
         self.console.print()
         self.prose(item.prompt)
-        if lines:
-            self.console.print()
-            self.line(f"(going on: {lines} lines of yours are kept)", "dim")
+
+    def kept(self, parts: Sequence[tuple[str, Sequence[str]]]) -> None:
+        r"""What was typed in an earlier sitting: each part's title and lines.
+
+        Whoever goes on must know where the sentence stopped, and grades what stands there.
+        """
+        count = sum(len(lines) for _, lines in parts)
+        if not count:
+            return
+        self.line()
+        noun = "line of yours is" if count == 1 else "lines of yours are"
+        self.line(f"(going on: {count} {noun} kept)", "dim")
+        for title, lines in parts:
+            if title and lines:
+                self.line(f"  {title}", "dim")
+            for text in lines:
+                self.line(f"  {text}", "dim")
 
     def walk_begins(self) -> None:
         r"""What is to be done with a tree."""

@@ -209,6 +209,27 @@ def test_through_a_pipe_peeking_costs_and_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr + shown.stderr
 
 
+def test_what_was_typed_is_shown_again_to_whoever_goes_on(tmp_path: Path) -> None:
+    """Also before the grades: the answer cannot be compared from memory."""
+    run(tmp_path, "start", "--seed", "5", typed="Half a sentence, and 128 KiB\n")
+    going_on = run(tmp_path, "resume", typed="the other half\n.\n")
+    assert "(going on: 1 line of yours is kept)" in going_on.stdout
+    assert "  Half a sentence, and 128 KiB\n" in going_on.stdout
+    to_grade = run(tmp_path, "resume", typed="2\n2\n2\n:stop\n")
+    shown = to_grade.stdout.split("Model answer")[0]
+    assert "(going on: 2 lines of yours are kept)" in shown
+    assert "  Half a sentence, and 128 KiB\n  the other half\n" in shown
+
+
+def test_a_command_with_a_slip_in_it_is_no_answer(tmp_path: Path) -> None:
+    done = run(tmp_path, "start", "--seed", "5", typed=":peak\n:Time\n:-) 128 KiB\n:stop\n")
+    assert ":peak is none of :peek, :time, :stop; nothing is written" in done.stdout
+    assert ":Time is none of" in done.stdout
+    content = (tmp_path / "loop-1.jsonl").read_text(encoding="utf-8")
+    entries = [json.loads(line) for line in content.splitlines()]
+    assert [one["text"] for one in entries if one["event"] == "line"] == [":-) 128 KiB"]
+
+
 def test_an_edited_transcript_is_reported_and_stays(tmp_path: Path) -> None:
     run(tmp_path, "start", "--seed", "5", typed="128 KiB\n.\n0\n0\n0\n")
     path = tmp_path / "loop-1.jsonl"
