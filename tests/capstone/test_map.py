@@ -121,11 +121,13 @@ def test_a_longer_tour_over_a_map_keeps_every_word(tree, book: Path, capsys) -> 
     assert "13 files, 6 with a sentence" in capsys.readouterr().out
 
 
-def test_a_map_made_again_without_hours_stays_as_long_as_it_was(tree, book: Path) -> None:
+def test_a_map_made_again_without_hours_stays_as_long_as_it_was(tree, book, capsys) -> None:
     cli.main(["map", "new", str(book), "--hours", "2"])
     text = book.read_text()
+    assert "with the most traffic were chosen" in capsys.readouterr().out
     cli.main(["map", "new", str(book)])
     assert book.read_text() == text
+    assert "were chosen" not in capsys.readouterr().out, "the map's own files were taken"
 
 
 def test_all_of_it_is_on_offer(tree, graph, book: Path) -> None:

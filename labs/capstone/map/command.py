@@ -104,9 +104,10 @@ def _new(options: argparse.Namespace, graph: CodeGraph, console: Console) -> int
         text = _read(options.file)
         old = _parse(options.file, text)
         names += _still_there(graph, old.parts)
+    chosen = not options.all and (options.hours is not None or not names)
     if options.all:
         names = [*tour.folders(), *names]
-    elif options.hours is not None or not names:
+    elif chosen:
         names += tour.stops(graph, options.hours or tour.HOURS)
     part = choose_part(graph, list(dict.fromkeys([*names, *options.part])))
     before = old or MapDocument(part.names, str(the_pin()), title=TITLE)
@@ -119,9 +120,10 @@ def _new(options: argparse.Namespace, graph: CodeGraph, console: Console) -> int
         f"{hours:.1f} h at {tour.MINUTES_A_FILE} minutes a file"
     )
     if not options.all:
+        most = "; those with the most traffic were chosen" if chosen else ""
         console.print(
             f"The folders of the tour have {every} files with statements, "
-            f"{every * tour.MINUTES_A_FILE / 60:.1f} h; those with the most traffic were chosen."
+            f"{every * tour.MINUTES_A_FILE / 60:.1f} h{most}."
         )
     return 0
 
