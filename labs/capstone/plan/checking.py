@@ -132,7 +132,8 @@ def _size(plan: Plan) -> Iterator[Complaint]:
             f"{total} lines are outside {FEWEST_CHANGED} to {MOST_CHANGED}; say why with `because`,"
             " or change the scope"
         )
-        yield Complaint(estimate.line, "size", text)
+        rule = "size-few" if total < FEWEST_CHANGED else "size"
+        yield Complaint(estimate.line, rule, text)
     if total > RFC_BEYOND and "RFC" not in section.text:
         text = f"{total} lines: beyond {RFC_BEYOND}, upstream expects an RFC first; link it"
         yield Complaint(estimate.line, "size-rfc", text)

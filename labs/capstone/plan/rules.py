@@ -62,6 +62,8 @@ RULES: dict[str, str] = {
     "blast-LoRA": ".buildkite/test_areas/lora.yaml",
     "blast-Speculative decoding": ".buildkite/test_areas/spec_decode.yaml",
     "size": f'{_GUIDE}#Notes for Large Changes@"Please keep the changes as concise"',
+    # Upstream's guide asks for less, never for more; what it refuses is the one-off edit.
+    "size-few": 'AGENTS.md@"Do not open one-off PRs for tiny edits"',
     "size-sum": "",
     "size-rfc": f'{_GUIDE}#Notes for Large Changes@"(>500 LOC"',
     "benchmark": f'{_TEMPLATE}@"results comparison before and after"',
