@@ -52,12 +52,17 @@ class _FromTheGraph(SphinxDirective):
         place = source_of(self.env).resolve(path)
         return link_to(self.env, place, nodes.literal("", shown or path, classes=["up"]))
 
-    def table(self, heads: list[str], rows: list[list[list[nodes.Node]]]) -> nodes.table:
-        r"""A table of rows of cells of inline nodes."""
+    def table(
+        self, heads: list[str], rows: list[list[list[nodes.Node]]], numbers: range = range(0)
+    ) -> nodes.table:
+        r"""A table of rows of cells of inline nodes; the columns `numbers` end flush right."""
         group = nodes.tgroup(cols=len(heads))
         group += [nodes.colspec(colwidth=1) for _ in heads]
         group += nodes.thead("", _row([[nodes.Text(head)] for head in heads]))
         group += nodes.tbody("", *map(_row, rows))
+        for row in group.findall(nodes.row):
+            for column in numbers:
+                row[column]["classes"] += ["text-right"]
         return nodes.table("", group, classes=["up-map"])
 
 
@@ -98,7 +103,8 @@ class MapTable(_FromTheGraph):
         r"""The table."""
         part = choose_part(graph, self.arguments[0].split())
         heads = ["File", "Lines", "Imported by", "Called from"]
-        return [self.table(heads, [self._file(part, entry) for entry in part.entries])]
+        rows = [self._file(part, entry) for entry in part.entries]
+        return [self.table(heads, rows, range(1, 2))]
 
     def _file(self, part: Part, entry: FileEntry) -> list[list[nodes.Node]]:
         root = min(part.names, key=len)
@@ -132,7 +138,8 @@ class MostImported(_FromTheGraph):
             moments = [{one.when for one in found} for found in graph.importers[path].values()]
             cells = [importers, *(sum(m == {w} for m in moments) for w in ("typing", "lazy"))]
             rows.append([[self.link(path)], *([nodes.Text(f"{n:,}")] for n in cells)])
-        return [self.table(["File", "Importers", "only for types", "only lazily"], rows)]
+        heads = ["File", "Importers", "only for types", "only lazily"]
+        return [self.table(heads, rows, range(1, 4))]
 
 
 class MapTally(_FromTheGraph):
