@@ -153,7 +153,9 @@ _NAMES |= {"EXERCISES": "exercises", "INTERVIEW": "interview"}
 def _name(document: str) -> str:
     folder, _, page = document.rpartition("/")
     name = folder.rpartition("/")[2]
-    return f"{name.split('-')[1]} {_NAMES.get(page, page)}" if name[:6] == "phase-" else page
+    if name[:6] == "phase-":
+        return f"{name.split('-')[1]} {_NAMES.get(page, page)}"
+    return f"lesson {int(page[:2])}" if page[:2].isdigit() else page
 
 
 def _asked(it: Evidence) -> list[tuple[str, str, str]]:
