@@ -74,7 +74,7 @@ class QuantityTable(SphinxDirective):
 def _title(request: str) -> str:
     """What hovering over a number shows."""
     entry = registry.get(request.split()[0])
-    return f"{entry.description} Source: {entry.source}."
+    return f"{entry.description} Source: {entry.source}.".replace("`", "")
 
 
 def _cell(text: str) -> str:

@@ -16,7 +16,7 @@ from upstream_anchors.drift.story import Story, says_otherwise
 
 _ROOT = Path(__file__).parents[2]
 _RECORD = "labs/capstone/workflow/record.json"
-TREE = "counted in the pinned tree: python -m capstone.workflow --record"
+TREE = "counted in the pinned tree: `python -m capstone.workflow --record`"
 DRIFT = "the drift records of this book"
 SUM = "arithmetic on the numbers of the question"
 SCHEDULER = "vllm/v1/core/sched/scheduler.py"
