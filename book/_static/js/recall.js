@@ -109,7 +109,7 @@
     const asked = ids.map((id) => marks[id]).filter(Boolean);
     const due = asked.filter(isDue).length;
     if (!asked.length) {
-      return "Nothing is marked yet. Questions come here once you mark them at a deep dive's end.";
+      return "Nothing is marked yet. Questions come here once you mark them at a deep dive’s end.";
     }
     const rest = asked.length - due;
     if (due) return `${due} due, ${rest} resting, ${ids.length - asked.length} not asked yet.`;
