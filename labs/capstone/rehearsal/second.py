@@ -1,7 +1,6 @@
 r"""The second defect, shown and left to you: a pair of limits that ends the input thread.
 
-The rehearsal has no steps for it. What is here is the reproduction, on the pin and on the release
-that refuses such a request at the door.
+The rehearsal has no steps for it. What is here is the reproduction, on the pin and no other tree.
 """
 
 from __future__ import annotations
