@@ -38,6 +38,7 @@ _PLACES = {"x", "y", "width", "height"}
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 _UNTURNED = re.compile(r"rotate\(-?0(?: .*)?\)")
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
+_OF_ALL = re.compile(r"\s*\*\s*\{([^{}]*)\}\s*")
 
 
 def page_svg(text: str, alt: str) -> str:
@@ -47,6 +48,7 @@ def page_svg(text: str, alt: str) -> str:
     root = ET.fromstring(text)
     for metadata in root.findall(f"{{{SVG}}}metadata"):
         root.remove(metadata)
+    _hand_down(root)
     prefix = "f" + hashlib.sha256(text.encode()).hexdigest()[:8]
     used = _used_ids(root)
     colours = palette.css()
@@ -80,6 +82,21 @@ def page_svg(text: str, alt: str) -> str:
         pixels = float(width.removesuffix("pt")) * 4 / 3
         root.set("style", f"max-width: {pixels:.0f}px; min-width: {min(pixels, 540):.0f}px")
     return without_gaps(ET.tostring(root, encoding="unicode"))
+
+
+def _hand_down(root: ET.Element) -> None:
+    """What a style sheet in the figure says of all elements is said at the root: they inherit it.
+
+    On a page, `*` would mean all elements of the page, other drawings among them; and a browser
+    would style each of them anew for each figure that it meets.
+    """
+    for parent in list(root.iter()):
+        for sheet in parent.findall(f"{{{SVG}}}style"):
+            if match := _OF_ALL.fullmatch(sheet.text or ""):
+                parent.remove(sheet)
+                for declaration in filter(str.strip, match[1].split(";")):
+                    name, _, value = declaration.partition(":")
+                    root.set(name.strip(), value.strip())
 
 
 def readable(svg: str) -> str:

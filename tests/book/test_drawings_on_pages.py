@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from docutils import nodes
 from docutils.utils import new_document
 
-from book._ext.inline_figures import SMALLEST, InlineFigures, readable
+from book._ext.inline_figures import SMALLEST, InlineFigures, page_svg, readable
 from book.palette import palette
 
 SVG = (
@@ -31,6 +31,18 @@ def test_the_smallest_words_decide_the_least_width():
 
 def test_a_drawing_without_words_keeps_its_size():
     assert "min-width" not in readable('<svg viewBox="0 0 10 10"><rect/></svg>')
+
+
+def test_what_a_figure_says_of_all_its_elements_is_said_of_no_other_element_of_the_page():
+    sheet = '<style type="text/css">*{stroke-linejoin: round; stroke-linecap: butt}</style>'
+    line = '<path d="M 0 0 L 1 1"/>'
+    drawn = page_svg(
+        f'<svg xmlns="http://www.w3.org/2000/svg"><defs>{sheet}</defs>{line}</svg>', "A line"
+    )
+    assert "<style" not in drawn
+    root = drawn.partition(">")[0]
+    assert 'stroke-linejoin="round"' in root
+    assert 'stroke-linecap="butt"' in root
 
 
 class OnPage(InlineFigures):

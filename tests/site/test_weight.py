@@ -8,6 +8,7 @@ promises, is for the one that a busy machine hardly changes.
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import re
@@ -136,3 +137,66 @@ def test_work_on_the_main_thread_is_seen(browser, tmp_path):
     free, worked = loaded_afresh(browser, slow.as_uri())
     assert free >= 0.7
     assert worked > 3 * loaded_afresh(browser, quick.as_uri())[1]
+
+
+def styled(page, change: str) -> int:
+    """How many elements the browser gives a style, again or at first, because of a change."""
+    protocol = page.context.new_cdp_session(page)
+    events, ended = [], []
+    protocol.on("Tracing.dataCollected", lambda part: events.extend(part["value"]))
+    protocol.on("Tracing.tracingComplete", lambda _: ended.append(True))
+    what = {"includedCategories": ["devtools.timeline"]}
+    protocol.send("Tracing.start", {"traceConfig": what, "transferMode": "ReportEvents"})
+    page.evaluate(f"() => {{ {change}; return document.body.offsetHeight; }}")
+    protocol.send("Tracing.end")
+    while not ended:
+        page.wait_for_timeout(20)
+    counts = [e["args"]["elementCount"] for e in events if e["name"] == "UpdateLayoutTree"]
+    return sum(counts)
+
+
+@pytest.mark.parametrize("part", ["/01-deep-dive.html", "reference/engine-model"])
+def test_what_is_put_into_a_page_leaves_the_rest_as_it_is(tab, part):
+    """A rule for `*` below something that `:has()` has every element styled anew, each time.
+
+    The parser puts elements into a page, piece by piece, and so do scripts.
+    """
+    page = tab.open_first(part)
+    every = page.evaluate("document.querySelectorAll('*').length")
+    add = "document.querySelector('article section').append(document.createElement('p'))"
+    assert 0 < styled(page, add) < every / 10
+    # The check itself: the theme's colours are everybody's.
+    assert styled(page, "document.documentElement.dataset.theme = 'dark'") > every / 2
+
+
+@pytest.mark.parametrize(
+    ("system", "kept", "shown"),
+    [
+        ("light", {}, "light"),
+        ("dark", {}, "dark"),
+        ("dark", {"mode": "auto", "theme": "light"}, "dark"),
+        ("dark", {"mode": "light", "theme": "light"}, "light"),
+    ],
+)
+def test_the_theme_is_known_before_there_is_anything_to_see(
+    browser, address, first_page, system, kept, shown
+):
+    """Nobody who wants the dark sees the light at first, and nothing is styled twice."""
+    context = browser.new_context(color_scheme=system)
+    page = context.new_page()
+    page.add_init_script(f"""
+      for (const [key, value] of Object.entries({json.dumps(kept)})) localStorage[key] = value;
+      window.late = [];
+      new MutationObserver((records) => {{
+        for (const {{ target, attributeName: name, oldValue }} of records) {{
+          const late = target === document.documentElement && document.body;
+          if (late && target.getAttribute(name) !== oldValue) window.late.push([name, oldValue]);
+        }}
+      }}).observe(document, {{
+        subtree: true, attributeFilter: ['data-theme', 'class'], attributeOldValue: true,
+      }});
+    """)
+    page.goto(address + first_page("/01-deep-dive.html"), wait_until="load")
+    assert page.evaluate("document.documentElement.dataset.theme") == shown
+    assert page.evaluate("late") == []
+    context.close()

@@ -31,14 +31,15 @@
     return Boolean(target.closest("[role='tablist'], [role='menu'], .dropdown-menu"));
   }
 
-  // Code that scrolls sideways can be reached and scrolled by the keyboard.
+  // Code that scrolls sideways can be reached and scrolled by the keyboard. All are measured before
+  // one is changed: a page is laid out again for whoever measures after a change.
   function makeScrollersReachable() {
-    for (const block of document.querySelectorAll("pre, .figure-scroll, .pst-scrollable-table-container, .math-line")) {
-      if (scrolls(block) && !block.hasAttribute("tabindex")) {
-        block.tabIndex = 0;
-        if (!block.hasAttribute("aria-label")) block.setAttribute("aria-label", "scrolls sideways");
-        if (!block.hasAttribute("role")) block.setAttribute("role", "group");
-      }
+    const blocks = document.querySelectorAll("pre, .figure-scroll, .pst-scrollable-table-container, .math-line");
+    const out = [...blocks].filter((block) => !block.hasAttribute("tabindex") && scrolls(block));
+    for (const block of out) {
+      block.tabIndex = 0;
+      if (!block.hasAttribute("aria-label")) block.setAttribute("aria-label", "scrolls sideways");
+      if (!block.hasAttribute("role")) block.setAttribute("role", "group");
     }
   }
 
@@ -113,7 +114,6 @@
   });
 
   document.addEventListener("DOMContentLoaded", () => {
-    document.documentElement.classList.add("with-scripts");
     document.querySelector(".keys-hint")?.addEventListener("click", help);
     makeScrollersReachable();
     window.addEventListener("resize", makeScrollersReachable, { passive: true });
