@@ -129,3 +129,11 @@ def test_only_the_ledgers_that_change_are_written_again(build) -> None:
     now = {name: (Path(app.outdir) / f"{name}.html").stat().st_mtime_ns for name in ROOMS}
     # The index shows a changed page's title in its contents, so Sphinx writes it as well.
     assert {name for name in ROOMS if now[name] != written[name]} == {"engine", "index"}
+
+
+def test_a_page_with_both_tables_is_written_again_when_either_changes(build) -> None:
+    both = "# Both\n\n```{anchor-rooms}\n```\n\n```{anchor-ledger}\n```\n"
+    assert ledger_of(build(ROOMS | PAGES | {"both": both}), "both")[2][-1] == "One, Two"
+    # Files and anchors of each folder stay as many as they were; one of them has one user less.
+    app = build({"book/phase-02-b/two": f"# Two\n\n{{up}}`{CORE}#Core.get`\n"})
+    assert ledger_of(app, "both")[2][-1] == "One"

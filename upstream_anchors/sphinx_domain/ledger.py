@@ -106,13 +106,12 @@ def _outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
 
 
 def _shown(env: BuildEnvironment, docname: str) -> list[Any]:
-    if env.metadata[docname].get("anchor_rooms"):
-        return _rooms(env, docname)
-    return [
+    rows: list[Any] = [
         (place, [env.titles[page].astext() for page in pages])
         for scope in scopes_of(env, docname)
         for place, pages in places_of(env, scope).items()
     ]
+    return rows + (_rooms(env, docname) if env.metadata[docname].get("anchor_rooms") else [])
 
 
 def _check_whole(app: Sphinx, env: BuildEnvironment) -> None:
@@ -164,33 +163,32 @@ def _table(app: Sphinx, docname: str, scope: Scope) -> nodes.Node:
     return table
 
 
-def _rooms(env: BuildEnvironment, docname: str) -> list[tuple[str, tuple[str, ...], int, int]]:
-    # Page, its folders, how many files and anchors it has: in the order of the page's own contents.
+def _rooms(env: BuildEnvironment, docname: str) -> list[tuple[str, str, tuple[str, ...], int, int]]:
+    # Page, its title, its folders, how many files and anchors: in the order of our own contents.
     order = env.toctree_includes.get(docname, [])
     pages = sorted({page for pages in holders(env).values() for page in pages})
     pages.sort(key=lambda page: order.index(page) if page in order else len(order))
     found = []
     for page in pages:
         for scope in scopes_of(env, page):
-            places = places_of(env, scope)
-            found.append((page, scope.under, len({p.path for p in places}), len(places)))
+            places, title = places_of(env, scope), env.titles[page].astext()
+            found.append((page, title, scope.under, len({p.path for p in places}), len(places)))
     return found
 
 
 def _table_of_rooms(app: Sphinx, docname: str) -> nodes.table:
     table, body = _frame(["Page", "Below", "Files", "Anchors"], "up-rooms")
     found = _rooms(app.env, docname)
-    for page, under, files, anchors in found:
-        title = nodes.Text(app.env.titles[page].astext())
+    for page, title, under, files, anchors in found:
         folders: list[nodes.Node] = []
         for prefix in under:
             folders += [nodes.Text(", ")] if folders else []
             everything = nodes.Text("all that no other page has")
             folders.append(everything if prefix == "." else nodes.literal("", prefix))
-        row = [[make_refnode(app.builder, docname, page, "", title)], folders]
+        row = [[make_refnode(app.builder, docname, page, "", nodes.Text(title))], folders]
         numbers = [[nodes.Text(f"{files:,}")], [nodes.Text(f"{anchors:,}")]]
         body += nodes.row("", *(_cell(*content) for content in row + numbers))
-    sums = [sum(row[2] for row in found), sum(row[3] for row in found)]
+    sums = [sum(row[3] for row in found), sum(row[4] for row in found)]
     last = ["together", "", *(f"{number:,}" for number in sums)]
     body += nodes.row("", *(_cell(nodes.Text(text)) for text in last))
     return table
