@@ -37,6 +37,7 @@ from book._ext.beside.marked_code import connect_marked_code
 def setup(app: Sphinx) -> dict[str, object]:
     """Register the directive and its node."""
     app.setup_extension("upstream_anchors.sphinx_domain")
+    app.setup_extension("book._ext.weave")  # which asks whether the code of ours has changed
     app.add_directive("beside", Beside)
     connect_links(app)
     connect_marked_code(app)

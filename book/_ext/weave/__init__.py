@@ -41,4 +41,4 @@ def setup(app: Sphinx) -> dict[str, object]:
     connect_outlines(app)
     connect_shown(app)
     connect_shortening(app)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True}
+    return {"version": "1", "env_version": 1, "parallel_read_safe": False}
