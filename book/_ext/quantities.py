@@ -20,9 +20,6 @@ from book.code_tree import CodeTree
 from book.dependencies import of_one_module
 from book.quantities import registry
 
-# A command beside the modules with numbers.
-NOT_NUMBERS = {"book.quantities.lint"}
-
 
 class quantity_number(nodes.inline):
     """A computed number; `title` says what it is."""
@@ -137,6 +134,8 @@ def code_by_module(tree: CodeTree) -> dict[str, str]:
     """For each module with numbers a digest over what they depend on, and what is said of them."""
     digests = {}
     for path in sorted((tree.root / "book" / "quantities").glob("[!_]*.py")):
+        if path.stem in registry.COMMANDS:
+            continue
         module = f"book.quantities.{path.stem}"
         digests[module] = f"{tree.facts(path).text} {code_of(module, tree)}"
     return digests
@@ -188,7 +187,7 @@ def outdated(app: Sphinx, env: BuildEnvironment, *_: object) -> list[str]:
     before: dict[str, str] = getattr(env, "quantity_code", {})
     env.quantity_code = code  # type: ignore[attr-defined]
     changed = {m for m in {*code, *before} if code.get(m) != before.get(m)}
-    for module in sorted(changed & set(code) - NOT_NUMBERS):
+    for module in sorted(changed & set(code)):
         importlib.import_module(module)
     prints: dict[str, dict[str, dict[str, str]]] = getattr(env, "quantity_prints", {})
     return [

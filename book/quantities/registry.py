@@ -24,6 +24,7 @@ from functools import cache
 
 from book.quantities.units import Unit, UnitError, unit, written
 
+COMMANDS = {"lint", "__main__"}  # beside the modules with numbers
 _REQUEST = re.compile(r"(?P<name>[a-z0-9-]+)(?:\s+in\s+(?P<unit>\S+))?(?:\s+to\s+(?P<digits>\d))?")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -110,7 +111,7 @@ def load() -> None:
     """Import every module beside this one, once, so that their quantities are registered."""
     package = importlib.import_module("book.quantities")
     for module in pkgutil.iter_modules(package.__path__):
-        if module.name not in {"lint", "__main__"}:
+        if module.name not in COMMANDS:
             importlib.import_module(f"book.quantities.{module.name}")
 
 
