@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from book.module_facts import Facts, facts_of_file
@@ -139,11 +138,5 @@ def _walk(path: Path) -> Iterator[Path]:
         )
 
 
-@lru_cache(maxsize=1024)
-def _digest_of(path: Path, stamp: tuple[int, int]) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
-
-
 def _file_digest(path: Path) -> str:
-    stat = path.stat()
-    return _digest_of(path, (stat.st_mtime_ns, stat.st_size))
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
