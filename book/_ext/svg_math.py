@@ -2,6 +2,9 @@ r"""Mathematics as SVG, set when the book is built: no script, no request, any t
 
 Formulas are drawn in STIX Two Math with `currentColor`, sized in `em`, and put on the baseline of
 the text they stand in. Their accessible name, and what a copy takes along, is the LaTeX.
+
+Three things a compositor does are done here: a minus before its number stands close to it, a word
+that is an operation stands apart, and the comma behind a formula does not begin the next line.
 """
 
 from __future__ import annotations
@@ -21,6 +24,12 @@ from book._ext.compact_paths import compact_path
 LOGGER = logging.getLogger(__name__)
 SIZE = 100.0  # drawing units an em: coordinates keep two decimals at this size
 _NUMBER = re.compile(r"-?\d+\.\d+")
+# The library sets every minus but the first of a row with the space of a difference.
+_SIGN = re.compile(r"(?<=[(\[,=])(\s*)-")
+_MODULO = re.compile(r"\\bmod\b")  # a word to the library, and set without a space
+_MARKS = re.compile(
+    r'[(“]?<span class="math"><svg\b[^>]*>(?:(?!</svg>).)*</svg></span>[,.;:)?!”]+', re.DOTALL
+)
 
 
 class FormulaError(ValueError):
@@ -35,7 +44,8 @@ def formula(latex: str, *, inline: bool) -> str:
     ziamath.config.svg2 = False  # glyphs as plain paths: no ids to collide on a page
     ziamath.config.precision = 1
     try:
-        drawn = ziamath.Latex(latex, size=SIZE, color="currentColor", inline=inline)
+        spaced = _MODULO.sub(r"\\;\\mathrm{mod}\\;", _SIGN.sub(r"\1{-}", latex))
+        drawn = ziamath.Latex(spaced, size=SIZE, color="currentColor", inline=inline)
         root = drawn.svgxml()
         _, top, _, box_height = map(float, root.attrib["viewBox"].split())
         depth = top + box_height  # the baseline is at 0
@@ -96,7 +106,18 @@ def visit_block(self: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def with_marks(body: str) -> str:
+    """A page's body in which a formula and the mark behind it stand on one line."""
+    return _MARKS.sub(lambda found: f'<span class="keep">{found[0]}</span>', body)
+
+
+def _keep(app: Sphinx, page: str, template: str, context: dict[str, Any], *_: object) -> None:
+    if context.get("body"):
+        context["body"] = with_marks(context["body"])
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     """Offer the renderer under the name `svg`."""
     app.add_html_math_renderer("svg", (visit_inline, None), (visit_block, None))
+    app.connect("html-page-context", _keep)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
