@@ -1,10 +1,14 @@
-r"""Where a long name may break, in a table or at the head of a listing, on a narrow screen.
+r"""Where a long name may break on a narrow screen, and where it may not.
 
 `GPUModelRunner.execute_model` is wider than a column of a phone. Without a word on it a browser
 either pushes the table out of the page or breaks wherever the room ends, in `penalis` and `e`. So
 there the names get a place to break where somebody who writes by hand would break: behind a dot, a
-slash or an underscore, and before a capital that begins a word. Nothing is seen of it where there
-is room, and what is copied is the name as it was.
+slash or an underscore, and before a capital that begins a word. In running text only a name that
+a phone's line cannot hold needs one, and the stylesheet takes it away where the screen is wide.
+Nothing is seen of it where there is room, and what is copied is the name as it was.
+
+The dashes before a flag are the one place that a browser likes and nobody else does: `--` at the
+end of a line, `block-size` at the beginning of the next.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ _CELL = re.compile(
     re.DOTALL,
 )
 _NAME = re.compile(r'(?<=<span class="pre">)[^<]+(?=</span>)')
+_LINK = re.compile(r'(?<=<span class="up">)[^<]+(?=</span>)')  # names among a link's words
 # Pieces of one or two letters would make a ragged column: `_` at either end, `v1/`.
 _PLACE = re.compile(
     r"(?<=[A-Za-z0-9][._/(=])(?=\w{3})"  # behind a mark: `core.` `step`, `num_` `tokens`
@@ -28,6 +33,10 @@ _PLACE = re.compile(
     r"|(?<=[0-9a-f]{16})(?=[0-9a-f]{16})"  # a digest has no better place
 )
 _SHORT = 12  # letters: what fits any column
+_LONG = 24  # letters: what a box in a box, an answer in its card, holds on a phone
+# Where an excerpt of upstream begins: `path · Symbol · 116-161`, words in a link and no code.
+_WHERE = re.compile(r'(?<=<a class="up-link up-quiet reference internal")( [^>]*>)([^<]+)(?=</a>)')
+_DASHES = re.compile(r'(?<=<span class="pre">)--?[A-Za-z0-9]+(?=[-=.<])')
 MAY_BREAK = "<wbr/>"  # closed, since the pages of the ePub are XML
 
 
@@ -38,12 +47,29 @@ def with_places(name: str) -> str:
 
 def in_cells(body: str) -> str:
     """A page's body with such places in the names of its tables, pairs and heads of listings."""
-    return _CELL.sub(lambda cell: _NAME.sub(lambda name: with_places(name[0]), cell[0]), body)
+
+    def placed(cell: re.Match[str]) -> str:
+        text = _NAME.sub(lambda name: with_places(name[0]), cell[0])
+        return _LINK.sub(lambda words: " ".join(map(with_places, words[0].split(" "))), text)
+
+    return _CELL.sub(placed, body)
+
+
+def in_text(body: str) -> str:
+    """A page's body with such places in the longest names outside of them, and flags in one."""
+
+    def long(names: str) -> str:
+        return " ".join(with_places(n) if len(n) >= _LONG else n for n in names.split(" "))
+
+    body = _NAME.sub(lambda name: long(name[0]), body)
+    body = _LINK.sub(lambda words: long(words[0]), body)
+    body = _WHERE.sub(lambda where: where[1] + long(where[2]), body)
+    return _DASHES.sub(lambda flag: f'<span class="keep">{flag[0]}</span>', body)
 
 
 def _complete(app: Sphinx, page: str, template: str, context: dict[str, Any], *_: object) -> None:
     if context.get("body"):
-        context["body"] = in_cells(context["body"])
+        context["body"] = in_text(in_cells(context["body"]))
 
 
 def setup(app: Sphinx) -> dict[str, object]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book._ext.break_names import MAY_BREAK, in_cells, with_places
+from book._ext.break_names import MAY_BREAK, in_cells, in_text, with_places
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,43 @@ def test_only_names_in_cells_of_tables_get_places():
     plain = "<p>scheduler_config</p>"
     table = f"<table><tr><td>{{}}{plain}</td></tr></table>"
     assert in_cells(name + table.format(name)) == name + table.format(placed)
+    link = '<span class="up">{}</span>'
+    assert in_cells(table.format(link.format("RMSNormQuantFusionPass"))) == table.format(
+        link.format("RMS|Norm|Quant|Fusion|Pass".replace("|", MAY_BREAK))
+    )
     column = '<div class="pair-theirs">{}</div>'
     assert in_cells(column.format(name)) == column.format(placed)
+
+
+def test_in_running_text_only_names_longer_than_a_line_get_places():
+    short, long = "Scheduler.schedule", "MLACommonImpl._compute_prefill_context"
+    text = '<p><code><span class="pre">{}</span></code></p>'
+    assert in_text(text.format(short)) == text.format(short)
+    broken = "MLA|Common|Impl.|_compute_|prefill_|context".replace("|", MAY_BREAK)
+    assert in_text(text.format(long)) == text.format(broken)
+    assert in_text(text.format(broken)) == text.format(broken)  # a cell's are there already
+
+
+def test_where_an_excerpt_begins_is_a_name_as_well():
+    where = '<a class="up-link up-quiet reference internal" href="x">{} · forward · 7–9</a>'
+    path = "vllm/|model_|executor/|layers/|attention/|attention.py"
+    whole = where.format(path.replace("|", ""))
+    assert in_text(whole) == where.format(path.replace("|", MAY_BREAK))
+
+
+@pytest.mark.parametrize(
+    ("flag", "kept"),
+    [
+        ("--block-size", '<span class="keep">--block</span>-size'),
+        ("-O3", '<span class="keep">-O3</span>'),
+        ("-cc.mode=none", '<span class="keep">-cc</span>.mode=none'),
+        ("--seed", '<span class="keep">--seed</span>'),
+        ("a-b", "a-b"),
+    ],
+)
+def test_the_dashes_of_a_flag_stay_with_its_first_word(flag, kept):
+    text = '<code><span class="pre">{}</span></code>'
+    assert in_text(text.format(flag)) == text.format(kept)
 
 
 def test_the_epub_can_read_them():
