@@ -1,4 +1,4 @@
-r"""Numbers of the mock loop's questions on attention back ends.
+r"""Numbers of the mock loop's questions on attention backends.
 
 The shapes of kernels and thresholds are those of the pinned tree; the questions link to the lines.
 """
@@ -14,8 +14,8 @@ from book.quantities.llama import (
 from book.quantities.registry import quantity
 
 KERNEL = "constants and launch grid of the pinned Triton kernel, shape of Llama-3-8B"
-CASCADE = "the cost model of the pinned FlashAttention back end, shape of Llama-3-8B, 132 SMs"
-FA3 = "buffer sizes of the pinned FlashAttention back end"
+CASCADE = "the cost model of the pinned FlashAttention backend, shape of Llama-3-8B, 132 SMs"
+FA3 = "buffer sizes of the pinned FlashAttention backend"
 MLA = "DeepSeek-V3: 128 heads, latent 512 + 64, heads 128 + 64 and 128, 61 layers; bf16"
 ROOFLINE = "arithmetic on the shape of Llama-3-8B and the rates of an H100"
 
@@ -76,7 +76,7 @@ def cascade_64() -> int:
 
 @quantity("i04-split-64", unit="", source=CASCADE, phases=(4,))
 def split_64() -> int:
-    """Units of split decoding for the same."""
+    """Units of split decoding for 64 requests with 2,048 in common."""
     return cascade_units(64, 2048)[1]
 
 
@@ -130,7 +130,7 @@ def mla_pair_mqa() -> int:
 
 @quantity("i04-mla-pair-mha", unit="FLOP", source=MLA, phases=(4,))
 def mla_pair_mha() -> int:
-    """The same with the heads spelled out."""
+    """Operations of one query and one key of one head, with keys and values spelled out."""
     return 2 * (NOPE + ROPE) + 2 * VALUE
 
 
@@ -184,7 +184,7 @@ def v1_reads() -> int:
 
 @quantity("i04-v1-needed", unit="B", shown="MiB", source=ROOFLINE, phases=(4,))
 def v1_needed() -> int:
-    """The same read once."""
+    """Keys and values of 8,192 tokens, one layer, read once."""
     return 8192 * 2 * LLAMA3_8B.kv_heads * LLAMA3_8B.head_dim * 2
 
 
@@ -196,7 +196,7 @@ def write_time() -> float:
 
 @quantity("i04-write-step", unit="s", shown="ms", source=ROOFLINE, phases=(4,))
 def write_step() -> float:
-    """The products of that step with the weights, at the peak rate."""
+    """Products with the weights in a step of 8,192 tokens, at the peak rate."""
     return 8192 * llama3_8b_flop_per_token() / H100.operations_per_second
 
 
@@ -213,11 +213,11 @@ def step_bf16() -> float:
 
 @quantity("i04-step-fp8", unit="s", shown="ms", source=ROOFLINE, phases=(4,))
 def step_fp8() -> float:
-    """The same with a cache of one byte an element."""
+    """Bytes of a decode of 32 requests of 8,192 at the memory's rate, cache in one byte."""
     return _decode(32, 8192, 1)
 
 
 @quantity("i04-step-gain", unit="×", source=ROOFLINE, phases=(4,))
 def step_gain() -> float:
-    """How much faster that is at best."""
+    """How much faster such a decode is at best with one byte an element than with two."""
     return step_bf16() / step_fp8()

@@ -48,13 +48,13 @@ def padded_257() -> int:
 
 @quantity("i05-waste-257", unit="%", source=PIN, phases=(5,))
 def waste_257() -> float:
-    """Share of that batch that is padding."""
+    """Share of a padded batch of 257 that is padding."""
     return 100 * (1 - 257 / padded(257))
 
 
 @quantity("i05-waste-9", unit="%", source=PIN, phases=(5,))
 def waste_9() -> float:
-    """The same for 9 decodes."""
+    """Share of a padded batch of 9 decodes that is padding."""
     return 100 * (1 - 9 / padded(9))
 
 
@@ -78,7 +78,7 @@ def decode_share() -> float:
 
 @quantity("i05-tp8-share", unit="%", source=TIMES, phases=(5,))
 def tp8_share() -> float:
-    """The same on eight devices, an eighth of the bytes on each."""
+    """Launch time over a decode step on eight devices, an eighth of the bytes on each."""
     return 100 * launches() / (decode_step() / 8)
 
 
@@ -102,7 +102,7 @@ def graph_tokens() -> int:
 
 @quantity("i05-graph-utilization", unit="", source=GIVEN, phases=(5,))
 def graph_utilization() -> float:
-    """The utilization that gives them back on a device of 80 GB."""
+    """The utilization at which a device of 80 GB has 1.5 GB more for its cache."""
     return 0.92 + 1.5 / 80
 
 
@@ -120,7 +120,7 @@ def lora_descriptors() -> int:
 
 @quantity("i05-lora-specialized", unit="", source=PIN, phases=(5,))
 def lora_specialized() -> int:
-    """The same with a case for each power of two up to 8, and 9."""
+    """Sizes times cases: without adapters, one for each power of two up to 8, and 9."""
     counts = [n for n in range(1, 10) if n & (n - 1) == 0 or n == 9]
     return sizes() * (1 + len(counts))
 
@@ -133,7 +133,7 @@ def dp_padded() -> int:
 
 @quantity("i05-dp-useful", unit="%", source=PIN, phases=(5,))
 def dp_useful() -> float:
-    """Share of the rows of that step that are real."""
+    """Share of the rows that are real if one of eight ranks has 300 decodes, the others 32."""
     return 100 * (300 + 7 * 32) / (8 * padded(300))
 
 
@@ -145,5 +145,5 @@ def norm_traffic() -> int:
 
 @quantity("i05-norm-fused", unit="B", shown="kB", source=GIVEN, phases=(5,))
 def norm_fused() -> int:
-    """The same in one kernel: bf16 in, fp8 out."""
+    """Bytes a row of 4,096: norm and quantization in one kernel, bf16 in, fp8 out."""
     return 4096 * (2 + 1)

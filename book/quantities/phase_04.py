@@ -141,26 +141,26 @@ def rows_bf16() -> int:
 
 @quantity("p04-rows-fp8", unit="", source="the rates of an H100", phases=(4,))
 def rows_fp8() -> int:
-    """The same over a cache of one byte a number, at the same rate of arithmetic."""
+    """Query rows at which a tile over a cache of one byte a number reaches the ridge."""
     return math.ceil(H100.operations_per_second / H100.bytes_per_second / 2)
 
 
 # Segments
 
 
-@quantity("p04-threshold-4", unit="request", source="constants of the pinned Triton back end")
+@quantity("p04-threshold-4", unit="request", source="constants of the pinned Triton backend")
 def threshold_4() -> int:
     """Largest batch that is cut, for four key heads."""
     return 128 // 4
 
 
-@quantity("p04-programs-at", unit="", source="constants of the pinned Triton back end")
+@quantity("p04-programs-at", unit="", source="constants of the pinned Triton backend")
 def programs_at() -> int:
     """Programs at that batch."""
     return 4 * 16 * threshold_4()
 
 
-@quantity("p04-programs-after", unit="", source="constants of the pinned Triton back end")
+@quantity("p04-programs-after", unit="", source="constants of the pinned Triton backend")
 def programs_after() -> int:
     """Programs with one request more."""
     return 4 * (threshold_4() + 1)
@@ -200,7 +200,7 @@ def mla_capacity() -> int:
 
 @quantity("p04-gqa-capacity", unit="token", source=SHAPE)
 def gqa_capacity() -> int:
-    """Tokens of Llama-3-8B's in the same."""
+    """Tokens of Llama-3-8B's cache in 40 GB."""
     return 40 * 10**9 // LLAMA3_8B.kv_bytes_per_token()
 
 
@@ -215,7 +215,7 @@ def cascade_read() -> int:
 
 @quantity("p04-cascade-alone", unit="", source=GIVEN)
 def cascade_alone() -> int:
-    """The same without cascade."""
+    """Rows that 32 requests read with 4,096 in common and 200 of their own, without cascade."""
     return 32 * (4096 + 200)
 
 

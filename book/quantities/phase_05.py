@@ -111,19 +111,19 @@ def patience_06b() -> float:
 
 @quantity("p05-patience-06b-one", unit="s", shown="μs", source=FLOORS, phases=(5,))
 def patience_06b_one() -> float:
-    """The same with one decode."""
+    """Qwen3-0.6B, one decode at 1,024 tokens: a launch may cost so much, unnoticed."""
     return patience(step(QWEN3_06B, 1))
 
 
 @quantity("p05-patience-8b", unit="s", shown="μs", source=FLOORS, phases=(5,))
 def patience_8b() -> float:
-    """Llama-3-8B, 16 decodes at 1,024 tokens."""
+    """Llama-3-8B, 16 decodes at 1,024 tokens: a launch may cost so much, unnoticed."""
     return patience(step(LLAMA3_8B, 16))
 
 
 @quantity("p05-patience-8b-tp8", unit="s", shown="μs", source=FLOORS, phases=(5,))
 def patience_8b_tp8() -> float:
-    """The same on eight devices, communication left out."""
+    """Llama-3-8B, 16 decodes at 1,024 tokens, on eight devices, communication left out."""
     return patience(step(LLAMA3_8B, 16, devices=8))
 
 
@@ -136,7 +136,7 @@ def times_06b() -> float:
 
 @quantity("p05-idle-06b", unit="%", source=FLOORS)
 def idle_06b() -> float:
-    """Share of that step, launched one by one, in which the device does nothing."""
+    """Share of a decode of Qwen3-0.6B, launched kernel by kernel, in which the device is idle."""
     durations = step(QWEN3_06B, 1)
     return 100 * (1 - busy(durations) / eager(durations, 10e-6))
 
