@@ -80,7 +80,7 @@ PTX, the assembly that Triton writes for NVIDIA's devices, has an instruction fo
 none for $e^x$. So scores are multiplied by $\log_2 e$ where they are scaled anyway, and $2^x$ of
 them is $e^x$ of the real ones; `largest` is in these units, too, and
 {py:mod}`~mini_vllm.kernels.triton.reduce_segments` knows it. A soft cap, which bends scores toward
-a bound, wants $\tanh x$, written so that it goes to 1 and to -1 at the ends, and at no place to
+a bound, wants $\tanh x$, written so that it goes to 1 and to $-1$ at the ends, and at no place to
 infinity over infinity:
 
 $$\tanh x = 1 - \frac{2}{e^{2x} + 1}.$$
