@@ -34,6 +34,9 @@ marked. A formula in a line counts as three words. Code that is folded away coun
 solution that the starter leaves out, at 0.8 a minute, with a factor of two either way. The rate is
 the median of the 22 labs of phases 00 to 03, whose minutes were set before it; they lie between
 0.4 and 1.5.
+
+Declared and counted in minutes, a time is said in hours and minutes once it is longer than two
+hours ({py:func}`in_words`).
 """
 
 from __future__ import annotations
@@ -51,6 +54,9 @@ ANCHOR_SECONDS = 6
 LAB_LINES_A_MINUTE = 0.8
 RECALL_SECONDS = 60
 WORDS_OF_A_FORMULA = 3
+
+#: Above so many minutes a time is said in hours and minutes.
+MOST_MINUTES = 120
 
 #: A declared budget may be off from the model by this factor, either way.
 FACTOR = 1.25
@@ -113,3 +119,15 @@ def complaint(declared: int, load: Load) -> str:
         f"{declared} minutes are declared, and what stands there takes about {model:.0f} "
         f"({parts}); a factor of {factor} is allowed"
     )
+
+
+def in_words(minutes: int, unit: str = "minutes") -> str:
+    r"""A time as a reader wants it: `98 minutes`, and `28 h 40 min` rather than 1,720 minutes.
+
+    `unit` is what follows a time that stays in minutes. The blanks within a time do not break.
+    The script of the progress says it in the same words: `timeInWords` in `progress.js`.
+    """
+    if minutes <= MOST_MINUTES:
+        return f"{minutes} {unit}"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours}\u00a0h\u00a0{rest}\u00a0min" if rest else f"{hours}\u00a0h"

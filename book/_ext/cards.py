@@ -24,6 +24,7 @@ from sphinx.util.docutils import SphinxDirective
 from book._ext.boxes import new_box
 from book.phases import REGISTRY, Phase, phase_of, phases
 from book.questions import COMPETENCIES
+from book.reading_time import in_words
 
 HOME = "index"
 
@@ -84,9 +85,9 @@ class CardDirective(SphinxDirective):
         return listing
 
     def progress(self, phase: Phase, labs: list[Lab]) -> nodes.Node:
-        """`0 / 5 labs, 98 minutes`; the script of the site counts what this browser knows."""
+        """`0 / 5 labs, 5 h 20 min`; the script of the site counts what this browser knows."""
         minutes = sum(lab.minutes for lab in labs)
-        line = self.text(f"0 / {len(labs)} labs, {minutes} minutes", "progress-text")
+        line = self.text(f"0 / {len(labs)} labs, {in_words(minutes)}", "progress-text")
         return new_box("progress-holder", line, **{"progress-phase": f"{phase.number:02d}"})
 
     def contents(self, documents: list[str]) -> list[nodes.Node]:
@@ -180,7 +181,7 @@ class LabCard(CardDirective):
         card += self.facts(
             [
                 ("Level", self.options.get("level", "")),
-                ("Time", f"about {lab.minutes} minutes"),
+                ("Time", f"about {in_words(lab.minutes)}"),
                 ("Hardware", self.options.get("hardware", "") or _hardware(lab)),
                 ("After", links if before else ""),
                 ("Tools you'll use", self.options.get("tools", "")),
@@ -227,7 +228,7 @@ class LabList(CardDirective):
         grid = new_box("lab-grid")
         for lab in labs:
             number = lab.name.split("-")[1]
-            facts = f"{lab.tag} · {lab.minutes} min · {_row(lab)}"
+            facts = f"{lab.tag} · {in_words(lab.minutes, 'min')} · {_row(lab)}"
             title = nodes.paragraph(classes=["lab-tile-title"])
             title += self.link(f"{number} · {lab.title}", page_of(lab))
             grid += new_box("lab-tile", title, self.text(facts, "lab-tile-facts"), lab=lab.short)

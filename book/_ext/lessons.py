@@ -18,6 +18,7 @@ from sphinx.environment import BuildEnvironment
 from book._ext.boxes import new_box
 from book._ext.cards import CardDirective
 from book.phases import is_lesson, others
+from book.reading_time import in_words
 
 
 def lessons(folder: str, known: set[str]) -> list[tuple[str, int]]:
@@ -48,7 +49,7 @@ class Lessons(CardDirective):
             raise self.error(f"lessons: no page of {folder} declares minutes in phases.toml")
         _noted(self.env)[self.env.docname] = found
         total = sum(minutes for _, minutes in found)
-        line = self.text(f"0 / {len(found)} lessons, {total} minutes", "progress-text")
+        line = self.text(f"0 / {len(found)} lessons, {in_words(total)}", "progress-text")
         name = {"progress-phase": folder.rpartition("/")[2], "progress-form": "lessons"}
         grid = new_box("lab-grid")
         for number, (document, minutes) in enumerate(found, 1):
@@ -57,7 +58,7 @@ class Lessons(CardDirective):
             title = nodes.paragraph(classes=["lab-tile-title"])
             title += self.link(f"{number} · {title_of(page)}", document)
             grid += new_box(
-                "lesson-tile lab-tile", title, self.text(f"{minutes} min", "lab-tile-facts")
+                "lesson-tile lab-tile", title, self.text(in_words(minutes, "min"), "lab-tile-facts")
             )
         contents = self.contents([document for document, _ in found])
         return [new_box("progress-holder", line, **name), grid, *contents]

@@ -19,6 +19,7 @@ from sphinx.environment import BuildEnvironment
 from book._ext.boxes import new_box
 from book._ext.cards import page_of
 from book.phases import declared_minutes, is_lesson, others, phases
+from book.reading_time import in_words
 
 SCRIPT = "course.js"
 
@@ -67,7 +68,7 @@ def add_minutes(app: Sphinx, doctree: nodes.document) -> None:
     title = next(doctree.findall(nodes.title), None)
     if minutes is None or title is None:
         return
-    line = nodes.paragraph("", f"About {minutes} minutes")
+    line = nodes.paragraph("", f"About {in_words(minutes)}")
     title.parent.insert(title.parent.index(title) + 1, new_box("page-minutes", line))
 
 

@@ -116,7 +116,7 @@ def test_a_new_page_and_a_changed_lab_reach_the_pages_that_list_them(course):
     lab = course.source / "labs" / PHASE / "lab-01-trace" / "lab.toml"
     lab.write_text(lab.read_text().replace("minutes = 40", "minutes = 55"))
     course.build()
-    assert "0 / 2 labs, 135 minutes" in course.page("index")
+    assert "0 / 2 labs, 2\u00a0h\u00a015\u00a0min" in course.page("index")
     assert 'title="Sheet"' in course.page(f"labs/{PHASE}/lab-02-loop/README")
 
 

@@ -11,7 +11,7 @@ from docutils import nodes
 from book import reading_time
 from book._ext.budgets import Counter
 from book.phases import ROOT, phases
-from book.reading_time import FACTOR, LAB_FACTOR, Load, complaint
+from book.reading_time import FACTOR, LAB_FACTOR, Load, complaint, in_words
 from upstream_anchors.sphinx_domain.domain import LINK_CLASS
 
 PHASE = "phase-01-architecture-and-request-lifecycle"
@@ -155,3 +155,19 @@ def test_a_page_whose_excerpts_are_missing_is_not_judged():
     assert complaint(500, load) == ""
     load.absent = 0
     assert complaint(500, load)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"),
+    [
+        (0, "0 minutes"),
+        (98, "98 minutes"),
+        (120, "120 minutes"),
+        (121, "2\u00a0h\u00a01\u00a0min"),
+        (180, "3\u00a0h"),
+        (1720, "28\u00a0h\u00a040\u00a0min"),
+    ],
+)
+def test_a_long_time_is_said_in_hours(minutes, said):
+    assert in_words(minutes) == said
+    assert in_words(minutes, "min") == said.replace("minutes", "min")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+
+from book.reading_time import MOST_MINUTES, in_words
 
 pytestmark = pytest.mark.browser
 
@@ -24,6 +27,12 @@ def phase_of(page) -> str:
 def put(page, key: str, value: str) -> None:
     page.evaluate("([key, value]) => localStorage.setItem(key, value)", [key, value])
     page.reload()
+
+
+def hours(minutes: int) -> str:
+    """A part of a whole that is said in hours: in hours and minutes however short it is."""
+    parts = [f"{minutes // 60}\u00a0h"] if minutes >= 60 else []
+    return "\u00a0".join([*parts, *([f"{minutes % 60}\u00a0min"] if minutes % 60 else [])])
 
 
 def text_of(page) -> str:
@@ -54,11 +63,13 @@ def test_ticked_labs_are_counted_with_their_minutes(tab):
     phase = phase_of(page)
     labs = labs_of(page, phase)
     whole = sum(minutes for _, minutes in labs)
-    assert text_of(page).startswith(f"0 / {len(labs)} labs, {whole} minutes")
+    assert whole > MOST_MINUTES
+    assert text_of(page).startswith(f"0 / {len(labs)} labs, {in_words(whole)} ·")
     ticked = {labs[0][0]: 1, labs[1][0]: 2}
     put(page, STORE, json.dumps({"version": 1, "labs": ticked, "pages": {}}))
     part = labs[0][1] + labs[1][1]
-    assert text_of(page).startswith(f"2 / {len(labs)} labs, {part} of {whole} minutes")
+    said = f"2 / {len(labs)} labs, {hours(part)} of {in_words(whole)} ·"
+    assert text_of(page).startswith(said)
     done = page.locator("[data-progress-phase]").first.evaluate(
         "e => [e.style.getPropertyValue('--done'), e.dataset.progress]"
     )
@@ -91,7 +102,7 @@ def test_any_element_of_a_phase_is_filled(tab):
     look = "e => [e.textContent, Number(e.style.getPropertyValue('--done'))]"
     text, done = page.locator("#made-a").evaluate(look)
     assert text.startswith("1 / ")
-    assert f"{minutes} of " in text
+    assert f", {hours(minutes)} of " in text
     assert 0 < done <= 1
     course_text, course_done = page.locator("#made-b").evaluate(look)
     assert course_text.startswith("1 / ")
@@ -250,9 +261,19 @@ def test_without_scripts_the_totals_stand(browser, address, first_page):
     page.goto(address + first_page("/00-guide"))
     text = page.locator(".progress-text").first.inner_text()
     assert text.startswith("0 / ")
-    assert text.endswith(" minutes")
+    assert re.search(r", (\d+ minutes|\d+\u00a0h(\u00a0\d+\u00a0min)?)$", text)
     assert page.locator(".tick").count() == 0
     context.close()
+
+
+def test_the_script_says_a_time_as_the_build_does(browser, address, tab):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address + "index.html")
+    built = page.locator(".phase-progress").all_inner_texts()
+    context.close()
+    assert any("\u00a0h" in text for text in built)
+    assert tab.open("index.html").locator(".phase-progress").all_inner_texts() == built
 
 
 def test_lessons_of_a_module_are_counted_by_their_pages(tab):

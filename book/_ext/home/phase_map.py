@@ -19,6 +19,7 @@ from docutils import nodes
 from book._ext.boxes import new_box
 from book._ext.cards import CardDirective, note_contents
 from book.phases import REGISTRY, Phase, phases
+from book.reading_time import in_words
 
 #: Units of the drawing a column, a row, and from a row's edge to the edge of what stands in it.
 COLUMN, ROW, INSET = 100, 120, 12
@@ -65,7 +66,7 @@ class PhaseMap(CardDirective):
             item += self.text("not written yet", "phase-unwritten")
         elif labs := self.labs(phase.folder):
             minutes = sum(lab.minutes for lab in labs)
-            count = nodes.Text(f"0 / {len(labs)} labs, {minutes} minutes")
+            count = nodes.Text(f"0 / {len(labs)} labs, {in_words(minutes)}")
             item += new_box(
                 "phase-progress", count, **{"progress-phase": number, "progress-form": "labs"}
             )

@@ -15,10 +15,11 @@
 //   --read   0..1, the share of the minutes of pages that are read
 //   data-progress="none" | "some" | "all"   (of the labs)
 // and this text, in its descendant .progress-text if it has one, else in itself:
-//   "2 / 5 labs, 98 of 320 minutes · 3 / 6 pages"      by default
-//   "2 / 5 labs, 98 of 320 minutes"                    with data-progress-form="labs"
-//   "2 / 5 lessons, 40 of 98 minutes"                  with data-progress-form="lessons": of pages
-//   no text at all                                     with data-progress-form="none"
+//   "2 / 5 labs, 1 h 38 min of 5 h 20 min · 3 / 6 pages"   by default
+//   "2 / 5 labs, 1 h 38 min of 5 h 20 min"                 with data-progress-form="labs"
+//   "2 / 5 lessons, 40 of 98 minutes"                      with data-progress-form="lessons": of pages
+//   no text at all                                         with data-progress-form="none"
+// Up to two hours a whole is said in minutes, as book/reading_time.py says it, and so is its part.
 // A module beside the phases is counted under its folder's name and has pages only; with the form
 // "lessons", data-progress and --done speak of pages.
 // A phase that is not written keeps its text, and gets --done: 0. Whenever anything changes,
@@ -33,6 +34,7 @@
 
   const { isMap, store, takeOver, course = {} } = window.insideTheEngine;
   const OLD = "inside-the-engine:labs-done";
+  const MOST_MINUTES = 120; // said in minutes
   let graded = {};
   let damage = ""; // what could not be read of the command's record
 
@@ -79,9 +81,18 @@
     return sum;
   }
 
+  // Hours and minutes; the blanks within a time do not break.
+  function timeInWords(minutes) {
+    const hours = Math.floor(minutes / 60);
+    const parts = [hours && `${hours} h`, (minutes % 60 || !hours) && `${minutes % 60} min`];
+    return parts.filter(Boolean).join(" ").replaceAll(" ", "\u00a0");
+  }
+
   function counted(sum, noun) {
-    const minutes = sum.done > 0 ? `${sum.doneMinutes} of ${sum.minutes}` : sum.minutes;
-    return `${sum.done} / ${sum.all} ${noun}, ${minutes} minutes`;
+    const words = sum.minutes > MOST_MINUTES ? timeInWords : String;
+    const part = sum.done > 0 ? `${words(sum.doneMinutes)} of ` : "";
+    const unit = sum.minutes > MOST_MINUTES ? "" : " minutes";
+    return `${sum.done} / ${sum.all} ${noun}, ${part}${words(sum.minutes)}${unit}`;
   }
 
   function sentence(labs, pages, form) {
