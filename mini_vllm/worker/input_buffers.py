@@ -15,7 +15,7 @@ whoever reads it:
 | `seq_lens` | 0 | and nothing to look back on |
 | `block_table` | 0 | block 0, which is never handed out |
 
-The third row is a decision. Padding *tokens* belong to no request at all; padding *requests* have
+The third row is a decision. Padding tokens belong to no request at all; padding requests have
 no tokens. So a kernel that goes by requests does nothing for either of them.
 
 Upstream fills in the same, at several places:

@@ -51,3 +51,9 @@ def test_the_right_page_is_among_the_first_three_for_27_of_thirty(queries, searc
 def test_questions_in_a_strangers_words(questions, search):
     found, table = ranked(questions, search)
     assert found >= ANSWERED, table
+
+
+def test_what_a_request_is_stands_where_the_book_says_it(search):
+    # Italics introduce a term; where they stressed this word, a page that pads requests came first.
+    (first, *_), *_ = search.pages("what is a request")
+    assert first == "book/phase-01-architecture-and-request-lifecycle/01-deep-dive"
