@@ -37,5 +37,5 @@ def smallest_segment() -> int:
 
 @quantity("attention-score-traffic-share", unit="", source=GIVEN)
 def score_traffic_share() -> float:
-    """Scores written and read twice, over queries, keys, values and outputs, for 4096 tokens."""
+    """Scores written and read twice, over queries, keys, values and outputs, for 4,096 tokens."""
     return 4 * TOKENS**2 / (4 * TOKENS * HEAD_SIZE)
