@@ -97,7 +97,7 @@ def test_upstreams_notice_and_licence_are_kept():
         text = page.read_text(encoding="utf-8")
         if page.name in {"index.html", "LICENSE.html"}:
             continue
-        assert "Upstream's text, unchanged." in text, page
+        assert "Upstream’s text, unchanged." in text, page
         assert re.search(r'href="[./]*LICENSE\.html"', text), page
         if "SPDX-License-Identifier" in text.split('class="highlight up-file"')[1]:
             assert "SPDX-License-Identifier" in text.split('class="highlight up-file"')[0], page
