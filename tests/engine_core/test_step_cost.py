@@ -78,7 +78,7 @@ def test_both_would_notice(monkeypatch) -> None:
 
     kept: list[list[int]] = []
     monkeypatch.setattr(KVCacheManager, "allocate_slots", walks_the_table)
-    assert sum(operations(Shape(8, 2048))) > 1.5 * sum(operations(Shape(8, 1024)))
+    assert sum(operations(Shape(8, 4096))) > 1.5 * sum(operations(Shape(8, 1024)))
     monkeypatch.setattr(KVCacheManager, "allocate_slots", copies_the_tokens)
     assert allocated(Shape(8, 8192)) > 2 * allocated(Shape(8, 1024))
 
