@@ -36,7 +36,7 @@ the median of the 22 labs of phases 00 to 03, whose minutes were set before it; 
 0.4 and 1.5.
 
 Declared and counted in minutes, a time is said in hours and minutes once it is longer than two
-hours ({py:func}`book.reading_time.in_words`).
+hours (`in_words`).
 """
 
 from __future__ import annotations

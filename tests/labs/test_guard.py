@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 
 import pytest
 from labkit import guard
