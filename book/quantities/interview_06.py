@@ -34,13 +34,13 @@ def read_bf16() -> float:
 
 @quantity("i06-read-int4", unit="B", shown="GB", source=SHAPE, phases=(6,))
 def read_int4() -> float:
-    """The same with linear layers in 4 bits."""
+    """Weights that a decode step of Llama-3-8B reads with linear layers in 4 bits."""
     return _read(int4_bits())
 
 
 @quantity("i06-read-fp8", unit="B", shown="GB", source=SHAPE, phases=(6,))
 def read_fp8() -> float:
-    """The same with linear layers in fp8, one scale a tensor."""
+    """Weights that a decode step of Llama-3-8B reads, linear layers in fp8, one scale a tensor."""
     return _read(8)
 
 
@@ -74,7 +74,7 @@ def prefill_int4() -> float:
 
 @quantity("i06-prefill-fp8", unit="s", shown="ms", source=TIMES, phases=(6,))
 def prefill_fp8() -> float:
-    """The same with fp8 arithmetic."""
+    """A step of 2,048 with fp8 weights and fp8 arithmetic."""
     return _fp8(2048)
 
 
@@ -102,13 +102,13 @@ def page_bf16() -> float:
 
 @quantity("i06-page-token-head", unit="B", shown="KiB", source=PAGE, phases=(6,))
 def page_token_head() -> float:
-    """The same with one byte an element and a float32 scale a token and head."""
+    """A page of 16 tokens: one byte an element, a float32 scale a token and head."""
     return _page(128 + 4)
 
 
 @quantity("i06-page-nvfp4", unit="B", shown="KiB", source=PAGE, phases=(6,))
 def page_nvfp4() -> float:
-    """The same packed in nvfp4 with its block scales."""
+    """A page of 16 tokens and 8 heads of 128, packed in nvfp4 with its block scales, one layer."""
     return _page(128 // 2 + 128 // 16)
 
 
@@ -120,7 +120,7 @@ def token_head_gain() -> float:
 
 @quantity("i06-nvfp4-gain", unit="×", source=PAGE, phases=(6,))
 def nvfp4_gain() -> float:
-    """The same for nvfp4."""
+    """Tokens in the same memory, nvfp4 against bf16."""
     return page_bf16() / page_nvfp4()
 
 
@@ -138,7 +138,7 @@ def shard_4() -> float:
 
 @quantity("i06-shard-2", unit="", source=GIVEN, phases=(6,))
 def shard_2() -> float:
-    """The same over two."""
+    """Intermediate width 768 over two ranks."""
     return 768 / 2
 
 

@@ -109,7 +109,7 @@ def noise() -> int:
 
 @quantity("i08-noise-each", unit="B", shown="MB", source=GIVEN, phases=(8,))
 def noise_each() -> int:
-    """The same with a row for each of 4 drafts."""
+    """A row of float32 noise for each of 4 drafts of each of 256 requests."""
     return noise() * DRAFTS
 
 

@@ -203,7 +203,7 @@ def doc_step() -> float:
 
 @quantity("sc-doc-step-fp8", unit="s", shown="ms", source=TIMES)
 def doc_step_fp8() -> float:
-    """The same with one byte an element."""
+    """A decode of 12 requests over such documents, cache in one byte an element."""
     return (llama3_8b_weight_bytes() + 12 * doc_kv() / 2) / h100_bandwidth()
 
 

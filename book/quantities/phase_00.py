@@ -53,7 +53,7 @@ def kv_70b() -> int:
 
 @quantity("p00-70b-kv-tp8", unit="B", source=CONFIG_70B)
 def kv_70b_tp8() -> int:
-    """The same on each of eight devices: one head each."""
+    """Per token of Llama-3-70B on each of eight devices: one head each."""
     return LLAMA3_70B.kv_bytes_per_token() // 8
 
 

@@ -49,13 +49,13 @@ def cached_1024() -> int:
 
 @quantity("p01-ex-cached-1024-steps", unit="step", source=RUN)
 def cached_1024_steps() -> int:
-    """In how many steps."""
+    """Steps to the first token of the second of two equal prompts of 1,024."""
     return first_token(_second_time(1024), "second")
 
 
 @quantity("p01-ex-cached-1025", unit="token", source=RUN)
 def cached_1025() -> int:
-    """The same for prompts of 1,025."""
+    """What the second of two equal prompts of 1,025 has computed."""
     return sum(step.total for step in _second_time(1025))
 
 
@@ -130,13 +130,13 @@ def binds_rate_measured() -> float:
 
 @quantity("p01-little-half-seats", unit="", source=RUN)
 def little_half_seats() -> float:
-    """The same with 128 seats."""
+    """Requests that finish in a step with 128 seats, simulated."""
     return _simulated(_BUDGET, _SEATS // 2)
 
 
 @quantity("p01-little-half-budget", unit="", source=RUN)
 def little_half_budget() -> float:
-    """The same with a budget of 1,024."""
+    """Requests that finish in a step with a budget of 1,024, simulated."""
     return _simulated(_BUDGET // 2, _SEATS)
 
 
@@ -173,5 +173,5 @@ def slo_chunks() -> int:
 
 @quantity("p01-slo-ttft", unit="ms", source=GIVEN)
 def slo_ttft() -> float:
-    """Those steps, all of them full but the last, which is counted as full."""
+    """Time to the first token of 8,000 beside 60 decodes, each step counted as full."""
     return slo_chunks() * slo_step()

@@ -123,7 +123,7 @@ def table_entries_16() -> int:
 
 @quantity("p02-table-entries-1", unit="", source=GIVEN)
 def table_entries_1() -> int:
-    """The same with blocks of one token."""
+    """Entries in the table of a request of 131,072 tokens, blocks of one token."""
     return 131072
 
 
@@ -141,5 +141,5 @@ def half_block_loss() -> float:
 
 @quantity("p02-half-block-loss-256", unit="B", shown="GB", source=GIVEN)
 def half_block_loss_256() -> float:
-    """The same with blocks of 256."""
+    """What 256 requests lose at the ends of their last blocks if these have 256 places."""
     return 256 * (256 - 1) / 2 * LLAMA3_8B.kv_bytes_per_token()

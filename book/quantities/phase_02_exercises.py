@@ -164,7 +164,7 @@ def ex_waste_16() -> float:
 
 @quantity("p02-ex-waste-128", unit="%", source=GIVEN)
 def ex_waste_128() -> float:
-    """The same with blocks of 128."""
+    """Share of a request's places that is lost, blocks of 128."""
     return 100 * 63.5 / (231 + 63.5)
 
 
@@ -212,7 +212,7 @@ def ex_tail_rate() -> float:
 
 @quantity("p02-ex-head-rate", unit="%", source=RUN)
 def ex_head_rate() -> float:
-    """The same, blocks given back to the head."""
+    """Found when sixteen prompts come in turn and fit, blocks given back to the head."""
     return _in_turn(to_the_head=True)[0]
 
 

@@ -75,7 +75,7 @@ def prompt_30k() -> float:
 
 @quantity("p03-prompt-30k-steps", unit="step", source=GIVEN)
 def prompt_30k_steps() -> int:
-    """Its steps under a budget of 2,048, alone."""
+    """Steps of a prompt of 30,000 under a budget of 2,048, alone."""
     return -(-30_000 // 2048)
 
 
@@ -122,7 +122,7 @@ def short_behind() -> int:
 
 @quantity("p03-short-beside", unit="", source=RUN)
 def short_beside() -> int:
-    """The same with a threshold of 1,024."""
+    """Step of the first token of 600 behind 12,000, budget 2,048, threshold 1,024."""
     return _two_prompts(1024)[0]
 
 
@@ -182,7 +182,7 @@ def recompute_cold() -> int:
 
 @quantity("p03-recompute-warm", unit="token", source="mini_vllm's KVCacheManager")
 def recompute_warm() -> int:
-    """The same if its blocks are still there."""
+    """Computed again by a victim of 2,000 + 500 tokens if its blocks are still there."""
     return _comes_back()
 
 
@@ -215,7 +215,7 @@ def prefill_share() -> float:
 
 @quantity("p03-arithmetic-share", unit="%", source=TIMES)
 def arithmetic_share() -> float:
-    """The same with the answers' own tokens: 250 + 200 a request."""
+    """Share of a second that the arithmetic of 250 + 200 tokens a request takes at that rate."""
     return 100 * seat_capacity() * prefill_seconds(250 + 200)
 
 
@@ -250,7 +250,7 @@ def knee_64() -> float:
 
 @quantity("p03-knee-128", unit="req/s", source=RUN + ", under the clock of the deep dive")
 def knee_128() -> float:
-    """The same with twice the seats."""
+    """Requests a second that end with 128 seats, prompts of 250 and answers of 200."""
     return _knee(128)
 
 

@@ -113,7 +113,7 @@ def tiles_read() -> int:
 
 @quantity("p04-tiles-masked", unit="", source=GIVEN)
 def tiles_masked() -> int:
-    """Those of them on the diagonal."""
+    """Tiles on the diagonal, of those that a chunk of 100 after 300 stored tokens reads."""
     return _tiles(300, 100, 64)[1]
 
 

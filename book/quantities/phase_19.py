@@ -54,7 +54,7 @@ def scheduler_steps() -> int:
 
 @quantity("p19-scheduler-cpu", unit="", source=TREE, phases=(19,))
 def scheduler_cpu() -> int:
-    """Those of them that run on a CPU."""
+    """Steps that a change of the scheduler's file starts and that run on a CPU."""
     return record()["places"][SCHEDULER]["on a CPU"]
 
 
@@ -134,7 +134,7 @@ def changed_first() -> float:
 
 @quantity("p19-changed-last", unit="%", source=DRIFT, phases=(19,))
 def changed_last() -> float:
-    """The same, at the newest release on record."""
+    """Definitions anchored by this book that say something else at the newest release on record."""
     story = Story.committed()
     places = story.definitions()
     return 100 * story.count(says_otherwise, story.last, places) / len(places)
@@ -154,7 +154,7 @@ def gauntlet_hours() -> float:
 
 @quantity("p19-late-hours", unit="h", source=SUM, phases=(19,))
 def late_hours() -> float:
-    """The same three, if each is coded for six hours before anybody looks for duplicates."""
+    """Three issues, if each is coded for six hours before anybody looks for duplicates."""
     return 3 * 6
 
 
@@ -166,7 +166,7 @@ def flaky_red() -> float:
 
 @quantity("p19-flaky-red-all", unit="%", source=SUM, phases=(19,))
 def flaky_red_all() -> float:
-    """The same for a change that starts every step."""
+    """Chance that a right change is red if it starts every step, each failing once in 200 runs."""
     return 100 * (1 - (1 - 1 / 200) ** requirements_steps())
 
 
