@@ -114,7 +114,7 @@ def core_tests() -> int:
 
 @quantity("p19-core-asserts", unit="", source=TREE, phases=(19,))
 def core_asserts() -> int:
-    """Assertions in these tests."""
+    """Assertions in the tests of tests/v1/core."""
     return sum(row["asserts"] for row in record()["core_tests"].values())
 
 
@@ -178,7 +178,7 @@ def two_reviewers() -> float:
 
 @quantity("p19-noise-runs", unit="", source=SUM, phases=(19,))
 def noise_runs() -> int:
-    """Runs of each side until a gain of 2 % is three standard errors, at 3 % of noise a run."""
+    """Runs of each side until a gain of 2% is three standard errors, at 3% of noise a run."""
     runs = 1
     while 3 * 0.03 * (2 / runs) ** 0.5 > 0.02:
         runs += 1

@@ -11,7 +11,7 @@ in one launch. Nothing in it asks which of them a request is.
 Write softmax attention down as three library calls and count what passes through memory. For $n$
 queries over $n$ positions the scores are written, read by the softmax, written again as weights and
 read by the second product: four times $n^2$ numbers a head, beside $4 n d$ that have to move. At
-{given}`4096 tokens` and a head of {given}`128` numbers that is
+{given}`4,096 tokens` and a head of {given}`128` numbers that is
 {qty}`attention-score-traffic-share` times what is needed. The scores of one tile, however, fit in
 registers, and the online softmax lets us forget them at once. So nothing of size $n^2$ ever exists.
 FlashAttention {cite}`flashattention` is that sentence. It saves no operation (the corrections are
