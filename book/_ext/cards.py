@@ -119,7 +119,7 @@ class PhaseCard(CardDirective):
                 ("Level", phase.level),
                 ("Time", phase.hours(sum(lab.minutes for lab in labs))),
                 ("Hardware", phase.hardware),
-                ("Tools you'll use", " · ".join(phase.tools)),
+                ("Tools you'll use", "\N{NO-BREAK SPACE}· ".join(phase.tools)),
             ]
         )
         if phase.walk_away:
@@ -139,7 +139,7 @@ class PhaseCard(CardDirective):
         after = every[phase.number + 1] if phase.number + 1 < len(every) else None
         ways += self._way("← ", before)
         ways += self.link("Home", HOME)
-        ways += self._way("", after, " →")
+        ways += self._way("", after, "\N{NO-BREAK SPACE}→")
         return ways
 
     def _way(self, left: str, phase: Phase | None, right: str = "") -> nodes.Node:
@@ -186,7 +186,7 @@ class LabCard(CardDirective):
                 ("After", links if before else ""),
                 ("Tools you'll use", self.options.get("tools", "")),
                 ("Competency", _row(lab)),
-                ("Steps" if lab.is_process else "Tasks", " · ".join(lab.tasks)),
+                ("Steps" if lab.is_process else "Tasks", "\N{NO-BREAK SPACE}· ".join(lab.tasks)),
             ]
         )
         if takeaway := self.options.get("walk-away"):
