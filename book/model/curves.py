@@ -37,9 +37,11 @@ def loss_curves(journals: dict[str, list[dict]], baselines: dict[str, float]) ->
         if after["epoch"] > before["epoch"]:
             axes.axvline(before["tokens"] / 1e6, color=palette.muted, lw=0.8, ls=":")
             axes.annotate(
-                " a new epoch, longer windows",
+                "a new epoch, longer windows",
                 (before["tokens"] / 1e6, 0.97),
                 xycoords=("data", "axes fraction"),
+                xytext=(3, 0),
+                textcoords="offset points",
                 va="top",
                 fontsize=9,
                 color=palette.muted,
@@ -48,8 +50,10 @@ def loss_curves(journals: dict[str, list[dict]], baselines: dict[str, float]) ->
         axes.axhline(baselines[name], color=palette.muted, lw=0.8, ls="--")
         axes.annotate(
             label,
-            (0.45, baselines[name]),
+            (0.5, baselines[name]),
             xycoords=("axes fraction", "data"),
+            xytext=(0, 2),
+            textcoords="offset points",
             va="bottom",
             fontsize=9,
             color=palette.muted,
@@ -70,9 +74,11 @@ def loss_by_position(figures: dict[str, dict]) -> Figure:
     trained = figures["target"]["trained_length"]
     axes.axvline(trained, color=palette.muted, lw=0.8, ls="--")
     axes.annotate(
-        " trained length",
+        "trained length",
         (trained, 1),
         xycoords=("data", "axes fraction"),
+        xytext=(3, 0),
+        textcoords="offset points",
         va="top",
         fontsize=9,
         color=palette.muted,
