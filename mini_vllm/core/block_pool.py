@@ -29,7 +29,7 @@ to 2 leaves nothing), {py:meth}`BlockPool.free_blocks` (down by one; at 0 it joi
 Block 0 is taken out at construction and stays out. It is the *null block*: padding in block tables
 and a place where a sliding window has moved on both point to it, and a write that lands there
 harms nobody. Its count is not kept, so every statement about counts exempts it. It is also why a
-pool of `n` blocks serves `n - 1`
+pool of $n$ blocks serves $n - 1$
 ({up}`vllm/v1/core/block_pool.py#BlockPool.__init__@"self.free_block_queue.popleft()"`).
 
 ## Two blocks with one name

@@ -146,7 +146,7 @@ class KVCacheManager:
 
         if num_new_blocks > 0 or new_computed_blocks:
             num_free = self.block_pool.get_num_free_blocks()
-            # A hit on a free block takes it from the free ones, so it costs a block like a new one.
+            # A hit on a free block takes it from the free ones: it costs what a new block costs.
             for block in new_computed_blocks:
                 if block.ref_cnt == 0:
                     num_free -= 1
