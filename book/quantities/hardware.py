@@ -41,7 +41,7 @@ def h100_bf16_peak() -> float:
     "h100-bf16-useful",
     unit="FLOP/s",
     shown="TFLOP/s",
-    source="assumption: 40 % of the peak, in round figures",
+    source="assumption: 40% of the peak, in round figures",
 )
 def h100_bf16_useful() -> float:
     """Operations a second that we count on for long prompts on an H100."""

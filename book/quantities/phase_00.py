@@ -202,7 +202,7 @@ def _attention_of_30k() -> int:
     return 4 * LLAMA3_8B.layers * LLAMA3_8B.heads * LLAMA3_8B.head_dim * 15_000
 
 
-@quantity("p00-lever-prefill", unit="s", source=CONFIG_SOURCE + "; 40 % of the H100's peak")
+@quantity("p00-lever-prefill", unit="s", source=CONFIG_SOURCE + "; 40% of the H100's peak")
 def lever_prefill() -> float:
     """Arithmetic of the prompt, attention included."""
     return 30_000 * (llama3_8b_flop_per_token() + _attention_of_30k()) / h100_bf16_useful()

@@ -37,7 +37,7 @@ def layer_page_bytes() -> int:
 
 @quantity("p02-blocks-80gb", unit="block", source=CONFIG_SOURCE, phases=(2,))
 def blocks_80gb() -> int:
-    """Blocks beside the weights of Llama-3-8B in 92 % of 80 GB; activations left out."""
+    """Blocks beside the weights of Llama-3-8B in 92% of 80 GB; activations left out."""
     memory = int(H100.memory_bytes * UTILIZATION) - LLAMA3_8B.parameters() * BF16_BYTES
     return memory // block_bytes()
 

@@ -10,7 +10,7 @@ from book.quantities.hardware import H100, h100_bf16_useful
 from book.quantities.llama import llama3_8b_flop_per_token, llama3_8b_weight_bytes
 from book.quantities.registry import quantity
 
-SOURCE = "Llama-3-8B weights over the H100 data sheet's rates; useful rate assumed at 40 % of peak"
+SOURCE = "Llama-3-8B weights over the H100 data sheet's rates; useful rate assumed at 40% of peak"
 
 
 def prefill_seconds(tokens: int) -> float:

@@ -15,7 +15,7 @@
     "_static/js/search-results.js",
     "search-index.js",
   ];
-  const HELP = "Words, a name of our code, or one of vLLM's: a symbol, a file, a flag, a log line.";
+  const HELP = "Words, a name of our code, or one of vLLM’s: a symbol, a file, a flag, a log line.";
   const IN_DIALOG = { pages: 8, places: 3 };
   const ON_PAGE = { pages: 40, places: 5 };
 
