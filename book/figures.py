@@ -25,6 +25,7 @@ from cycler import cycler
 from matplotlib import font_manager
 
 from book.palette import Palette, palette
+from upstream_anchors.whole_files import write_whole
 
 __all__ = ["Palette", "palette", "plt", "use_book_style"]
 
@@ -40,14 +41,11 @@ def _register_font() -> str:
     for source in sorted(_FONT_FILES.glob("IBMPlexSans-*.woff")):
         target = _FONT_CACHE / f"{source.stem}.ttf"
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
             font = TTFont(source)
             font.flavor = None
             buffer = io.BytesIO()
             font.save(buffer)
-            partial = target.with_suffix(".part")
-            partial.write_bytes(buffer.getvalue())
-            partial.replace(target)
+            write_whole(target, buffer.getvalue())
         font_manager.fontManager.addfont(str(target))
     return FONT
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+
+from upstream_anchors.whole_files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ROOT / "mini_vllm" / "kernels" / "triton"
@@ -163,7 +164,6 @@ def compile_all(folder: Path, names: Iterable[str] = ()) -> list[Path]:
     from book.ptx import Code, instructions
     from mini_vllm.kernels.triton import compiling
 
-    folder.mkdir(parents=True, exist_ok=True)
     version, made = metadata.version("triton"), []
     for name in names or SPECIMENS:
         specimen = SPECIMENS[name]
@@ -195,10 +195,7 @@ def compile_all(folder: Path, names: Iterable[str] = ()) -> list[Path]:
                 triton_version=kernel.triton_version,
                 lines=instructions(kernel.ptx),
             )
-            # Several readers may compile at once: each file appears whole or not at all.
-            scratch = path.with_suffix(f".{os.getpid()}")
-            scratch.write_text(json.dumps(asdict(code), indent=1) + "\n", encoding="utf-8")
-            scratch.replace(path)
+            write_whole(path, json.dumps(asdict(code), indent=1) + "\n")
             made.append(path)
     return made
 

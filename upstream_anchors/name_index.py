@@ -10,7 +10,6 @@ release, and the path is half of what a reader wants to learn.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from upstream_anchors.errors import AnchorError, nearest_names
 from upstream_anchors.pin import CACHE_DIR, Pin
 from upstream_anchors.symbols import SymbolTable
 from upstream_anchors.tree import Tree
+from upstream_anchors.whole_files import write_whole
 
 # Raise this when SymbolTable learns to see other names, so that old caches are left alone.
 _FORMAT = 1
@@ -66,10 +66,7 @@ class NameIndex:
         except (OSError, ValueError):
             pass  # absent, or cut short by a kill: build it
         index = cls.build(tree, pin.project, track)
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(index.names, sort_keys=True), encoding="utf-8")
-        partial.replace(file)
+        write_whole(file, json.dumps(index.names, sort_keys=True))
         return index
 
     def find(self, name: str) -> str:

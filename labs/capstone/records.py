@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from upstream_anchors.whole_files import write_whole
+
 from capstone.errors import CapstoneError
 
 
@@ -98,10 +100,7 @@ def write_document(path: Path, text: str, *, expected: str | None = None) -> Pat
         if there not in (expected, text):
             aside = _free_name(path)
             aside.write_text(there, encoding="utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text)
     return aside
 
 

@@ -30,6 +30,7 @@ from upstream_anchors.codebase_map.picture import standalone
 from upstream_anchors.errors import AnchorError
 from upstream_anchors.pin import Pin, the_pin
 from upstream_anchors.tree import Tree, need_tree
+from upstream_anchors.whole_files import write_whole
 
 
 def add_map_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +54,7 @@ def run_map(options: argparse.Namespace, console: Console) -> int:
         return _check(options, tree, pin, console)
     part = choose_part(read_graph(tree, pin), options.words)
     if options.picture:
-        _write(options.picture, standalone(part))
+        write_whole(options.picture, standalone(part))
         console.print(f"{options.picture}: {len(part.entries)} files drawn")
     if options.json:
         console.print(json.dumps(part_as_json(part, pin), indent=1))
@@ -62,7 +63,7 @@ def run_map(options: argparse.Namespace, console: Console) -> int:
         if options.out.exists():
             old = _read(options.out)
         link = _relative(options.picture, options.out) if options.picture else ""
-        _write(options.out, write_map(part, str(pin), old, link))
+        write_whole(options.out, write_map(part, str(pin), old, link))
         filled = sum(s.is_filled for p, s in old.files.items() if p in part.paths) if old else 0
         console.print(f"{options.out}: {len(part.entries)} files, {filled} with a sentence")
     elif not options.picture:
@@ -113,13 +114,6 @@ def _read(file: Path) -> MapDocument:
         return MapDocument.parse(text)
     except AnchorError as error:
         raise AnchorError(f"{file}: {error.reason}; it was left as it is") from None
-
-
-def _write(file: Path, text: str) -> None:
-    # A reader's only copy: whole, or not at all.
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
 
 
 def _relative(picture: Path, page: Path) -> str:

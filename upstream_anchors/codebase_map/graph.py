@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
@@ -21,6 +20,7 @@ from upstream_anchors.codebase_map.lookup import Lookup
 from upstream_anchors.codebase_map.modules import ModuleNames
 from upstream_anchors.pin import CACHE_DIR, Pin
 from upstream_anchors.tree import Tree
+from upstream_anchors.whole_files import write_whole
 
 # Raise this when a reading learns something, so that old caches are left alone.
 _FORMAT = 1
@@ -131,10 +131,7 @@ class CodeGraph:
         except (OSError, ValueError, KeyError, TypeError):
             pass  # absent, or cut short by a kill: build it
         graph = cls.build(tree, pin.project, track)
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(graph.as_json()), encoding="utf-8")
-        partial.replace(file)
+        write_whole(file, json.dumps(graph.as_json()))
         return graph
 
     # ---- as data ------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ import pygments
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Generic, Keyword, Name, Number, Operator, String, _TokenType
 
+from upstream_anchors.whole_files import write_whole
+
 _LANGUAGES = {
     ".py": "python",
     ".cu": "cuda",
@@ -102,8 +104,7 @@ def kept_lines(folder: Path, path: str, lines: tuple[str, ...]) -> list[str]:
     if kept.is_file():
         return kept.read_text(encoding="utf-8").split("\n")
     found = highlight_lines(text, language_of(path))
-    folder.mkdir(parents=True, exist_ok=True)
-    kept.write_text("\n".join(found), encoding="utf-8")
+    write_whole(kept, "\n".join(found))
     return found
 
 
