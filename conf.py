@@ -49,7 +49,6 @@ extensions = [
     "book._ext.sidebar",
     "book._ext.accessible",
     "book._ext.break_names",
-    "book._ext.percents",
     "book._ext.used_styles",
     "book._ext.contents",
     "book._ext.epub_edition",

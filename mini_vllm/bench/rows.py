@@ -193,7 +193,7 @@ def _qwen_row(
     if read_s:
         limit = {"tokens_per_s": size / read_s, "share": share, "bytes_per_s": memory}
     if size == 1:
-        aim = goal("70 % of what memory allows", None if share is None else share >= 0.7)
+        aim = goal("70% of what memory allows", None if share is None else share >= 0.7)
     else:
         aim = goal("1.2 x the faster vLLM", ours >= 1.2 * vllm if ours and vllm else None)
     return {
