@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from upstream_anchors.sphinx_domain.naming import line_span
 from upstream_anchors.tree import Tree
 
 pytest.importorskip("sphinx", reason="the book's dependencies are not installed")
@@ -54,8 +55,8 @@ def test_the_ledger_lists_anchors_by_file_with_their_pages(
     first, last, get = (lines.index(text) + 1 for text in wanted)
     assert ledger_of(app, "ledger") == [
         (CORE,),
-        ("Core.get", f"{get}–{get + 1}", "Two"),
-        ("Core.step", f"{first}–{last}", "One, Two"),
+        ("Core.get", line_span(get, get + 1), "Two"),
+        ("Core.step", line_span(first, last), "One, Two"),
         ("vllm/envs.py",),
         ("VLLM_LEVEL", "5", "One"),
     ]

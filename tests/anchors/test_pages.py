@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from upstream_anchors.pin import Pin
+from upstream_anchors.sphinx_domain.naming import line_span
 from upstream_anchors.tree import Tree
 
 pytest.importorskip("sphinx", reason="the book's dependencies are not installed")
@@ -92,7 +93,7 @@ def test_an_excerpt_carries_upstreams_numbers(build, tree: Tree) -> None:
     marked = re.search(r'<span class="hll">.*?</span>.*?\n', box)
     assert marked is not None
     assert str(first + 5) in marked[0]
-    assert f"Core.step · {first + 3}–{first + 8}" in box
+    assert f"Core.step · {line_span(first + 3, first + 8)}" in box
     assert "<em>call</em>" in box
 
 
@@ -241,18 +242,19 @@ def test_an_excerpt_runs_on_from_a_fragment(build) -> None:
 @pytest.mark.parametrize(
     ("argument", "option", "shown"),
     [
-        (f"{CORE}#Core.step", ":lines: 8-", "Core.step · {0}–{1}"),
-        (f'{CORE}#Core.step@"return value"', "", "Core.step · {1}"),
+        (f"{CORE}#Core.step", ":lines: 8-", (0, 1)),
+        (f'{CORE}#Core.step@"return value"', "", (1, 1)),
     ],
 )
 def test_an_excerpt_may_be_open_ended_or_one_line(
-    build, tree: Tree, argument: str, option: str, shown: str, with_tree: bool
+    build, tree: Tree, argument: str, option: str, shown: tuple[int, int], with_tree: bool
 ) -> None:
     page = f"# P\n\n```{{up-code}} {argument}\n{option}\n```\n"
     app = build({"index": page}, with_tree=with_tree)
     assert warnings_of(app) == ""
-    first, last = numbers(tree, "finish(None)", "return value")
-    assert shown.format(first, last) + "</a>" in html(app)
+    found = numbers(tree, "finish(None)", "return value")
+    span = line_span(*(found[place] for place in shown))
+    assert f"Core.step · {span}</a>" in html(app)
 
 
 LEDGER = {

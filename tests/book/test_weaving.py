@@ -95,7 +95,7 @@ def test_a_listing_has_the_code_without_the_docstring(built):
     assert "A larger box" not in listing
     path = "sample/shapes.py"
     assert path in text_of(page)
-    assert re.search(r"lines \d+–\d+", text_of(page))
+    assert re.search("lines [0-9]+–\N{WORD JOINER}[0-9]+", text_of(page))
 
 
 def test_the_emphasised_line_is_the_one_with_the_fragment(built):

@@ -18,6 +18,7 @@ from upstream_anchors.errors import AnchorError
 from upstream_anchors.place import Place
 from upstream_anchors.sphinx_domain.domain import link_to, upstream_domain, warn_missing
 from upstream_anchors.sphinx_domain.highlighting import language_of
+from upstream_anchors.sphinx_domain.naming import line_span
 from upstream_anchors.sphinx_domain.source import source_of
 from upstream_anchors.tree import Tree
 
@@ -106,7 +107,7 @@ class Excerpt(SphinxDirective):
         if text := self.options.get("caption"):
             inline, _ = self.parse_inline(text)
             caption += nodes.inline("", "", *inline)
-        lines = f"{covered.start}–{covered.end}" if covered.start != covered.end else covered.start
+        lines = line_span(covered.start, covered.end)
         label = f"{covered.path} · {lines}"
         if covered.symbol:
             label = f"{covered.path} · {covered.symbol} · {lines}"

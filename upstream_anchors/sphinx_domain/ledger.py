@@ -19,7 +19,7 @@ from sphinx.util.nodes import make_refnode
 from upstream_anchors.place import Place
 from upstream_anchors.sphinx_domain.domain import link_to
 from upstream_anchors.sphinx_domain.local_files import INDEX, local_files
-from upstream_anchors.sphinx_domain.naming import shown_name
+from upstream_anchors.sphinx_domain.naming import line_span, shown_name
 from upstream_anchors.sphinx_domain.scope import (
     Scope,
     holders,
@@ -207,10 +207,7 @@ def _frame(heads: list[str], name: str) -> tuple[nodes.table, nodes.tbody]:
 
 def _row(app: Sphinx, docname: str, place: Place, pages: list[str]) -> nodes.row:
     link = link_to(app.env, place, nodes.literal("", _name_below_path(place)))
-    lines = "" if place.start is None else f"{place.start}–{place.end}"
-    if place.start is not None and place.start == place.end:
-        lines = str(place.start)
-    row = nodes.row("", _cell(link), _cell(nodes.Text(lines)))
+    row = nodes.row("", _cell(link), _cell(nodes.Text(line_span(place.start, place.end))))
     if pages:
         links: list[nodes.Node] = []
         for page in pages:

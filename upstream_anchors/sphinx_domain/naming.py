@@ -19,9 +19,11 @@ def shown_name(place: Place) -> str:
     return place.symbol or place.path
 
 
-def line_span(start: int, end: int) -> str:
-    r"""`428–457`, or `428`."""
-    return str(start) if start == end else f"{start}–{end}"
+def line_span(start: int | None, end: int | None) -> str:
+    r"""`428–457`, or `428`, or nothing. A word joiner keeps both ends on one line of a page."""
+    if start is None:
+        return ""
+    return str(start) if start == end else f"{start}–\N{WORD JOINER}{end}"
 
 
 def fragment_of(start: int | None, end: int | None) -> str:

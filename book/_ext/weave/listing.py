@@ -13,6 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from book._ext.weave.shown import note
 from book._ext.weave.source import SourceError, code_without_docstrings, locate
+from upstream_anchors.sphinx_domain.naming import line_span
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
@@ -65,8 +66,7 @@ class Listing(SphinxDirective):
             block["highlight_args"] = {"hl_lines": emphasized}
         self.set_source_info(block)
         path = _relative(piece.path, roots)
-        span = f"{shown[0][0]}–{shown[-1][0]}" if len(shown) > 1 else str(shown[0][0])
-        place = f"`{path}`, lines {span}"
+        place = f"`{path}`, lines {line_span(shown[0][0], shown[-1][0])}"
         if title := self.options.get("caption"):
             place = f"{title} · {place}"
         wrapper = container_wrapper(self, block, place)  # type: ignore[arg-type]
