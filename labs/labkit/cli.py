@@ -201,7 +201,7 @@ class Learner:
             self.console.print(Text(f"one of: {', '.join(question.choices)}", "dim"))
         while True:
             try:
-                answer = self.console.input(f"{question.unit or 'your answer'}: ")
+                answer = self.console.input(Text(f"{question.unit or 'your answer'}: "))
             except EOFError:
                 raise LabError(f"no answer: labs predict {lab.short} {question.id}=…") from None
             try:

@@ -146,6 +146,12 @@ def test_predictions_are_asked_for_where_there_is_a_terminal(labs, monkeypatch):
     assert "What is twice 21?" not in labs("predict")
 
 
+def test_a_unit_in_brackets_is_no_markup(toy, labs, monkeypatch):
+    toy.edit("lab.toml", 'unit = "number"', 'unit = "number [bold]"')
+    monkeypatch.setattr("builtins.input", lambda answers=iter(["42", "even"]): next(answers))
+    assert "number [bold]: " in labs("predict")
+
+
 def test_hints_come_one_at_a_time(labs):
     assert "1 of 3  Where does" in (first := labs("hint", "lab-01", "1"))
     assert "2 of 3" not in first
