@@ -57,10 +57,10 @@ def spread(runs: list[float]) -> str:
     return f"{median(runs):.4g} ({min(runs):.4g} to {max(runs):.4g})"
 
 
-@pytest.mark.parametrize("row", ["front end", "batch of 64"])
+@pytest.mark.parametrize("row", ["front-end", "batch of 64"])
 def test_the_table_of_the_description_is_the_measurement(row: str) -> None:
     taken = json.loads((ROOT / "book/measurements/worked-change.json").read_text(encoding="utf-8"))
-    if row == "front end":
+    if row == "front-end":
         before, after = (taken["values"]["front_end"][side] for side in ("before", "after"))
     else:
         pair = taken["values"]["records"]

@@ -148,7 +148,8 @@ def test_predictions_are_asked_for_where_there_is_a_terminal(labs, monkeypatch):
 
 def test_a_unit_in_brackets_is_no_markup(toy, labs, monkeypatch):
     toy.edit("lab.toml", 'unit = "number"', 'unit = "number [bold]"')
-    monkeypatch.setattr("builtins.input", lambda answers=iter(["42", "even"]): next(answers))
+    answers = iter(["42", "even"])
+    monkeypatch.setattr("builtins.input", lambda: next(answers))
     assert "number [bold]: " in labs("predict")
 
 
