@@ -4,7 +4,7 @@ A question has *values to reach*: each is a quantity of the book's registry, wit
 tolerance. Where do they come from?
 
 - In a model answer's arithmetic layer every {qty} names one. By default at least half of them
-  (rounded up) must be reached, within 5 %, because an answer may take another way.
+  (rounded up) must be reached, within 5%, because an answer may take another way.
 - A comment line in that layer names them instead, and then all of them must be reached. A page
   does not show it (`%` begins a comment in MyST):
 

@@ -29,7 +29,7 @@ id = "utilization"
 cost = 1
 ask = "Is the device busy?"
 look = "its own utilization"
-shows = "100 %."                  # what one sees
+shows = "100%."                   # what one sees
 why = "It is, in each of these cases."
 
 [symptom.answer]                  # the model answer, as of a question
