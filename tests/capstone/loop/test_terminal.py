@@ -40,15 +40,20 @@ class Terminal:
             self.master, slave = pty.openpty()
         except OSError as refused:  # a chroot without /dev/pts, say
             pytest.skip(f"this machine hands out no pseudo-terminal: {refused}")
-        self.process = subprocess.Popen(
-            arguments,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=ENVIRONMENT,
-            start_new_session=True,
-        )
-        os.close(slave)
+        # A shell starts what runs in its background with Ctrl-C ignored, and that is inherited.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(
+                arguments,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                env=ENVIRONMENT,
+                start_new_session=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+            os.close(slave)
         self.seen = b""
 
     @property
