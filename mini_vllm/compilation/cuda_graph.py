@@ -9,7 +9,7 @@ one of its own, the same for all captures and for the runs before them.
 **A run before.** On its first call a library may choose an algorithm, take a workspace or load
 code; a compiler compiles. Some of that is forbidden in a capture, and none of it belongs into a
 record. So each function is run once or more before it is captured, and on the very stream of the
-capture: workspaces belong to streams, and with a new stream for each run each run would take one.
+capture: workspaces belong to streams, and if each run had a stream of its own, each would take one.
 
 **One pool.** A graph keeps the memory in which it computes for as long as it lives, since those
 addresses are in the record. With a pool for each, thirty sizes would need thirty such areas. But no

@@ -50,7 +50,7 @@ def show_agreement(tuned: list[Result], held: list[Result], console: Console) ->
     for name, results in (("tuned on", tuned), ("held out", held)):
         agreed = sum(result.agrees for result in results)
         share = 100 * agreed / len(results)
-        console.print(f"{name}: {agreed} of {len(results)} agree ({share:.0f} %)")
+        console.print(f"{name}: {agreed} of {len(results)} agree ({share:.0f}%)")
         for result in results:
             if not result.agrees:
                 fact = result.trial.decided_by
