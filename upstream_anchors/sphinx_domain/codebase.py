@@ -166,7 +166,7 @@ class MapTally(_FromTheGraph):
             [[nodes.Text(reason)], [nodes.Text(f"{count:,}")]]
             for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
         ]
-        table = self.table(["The callee is", "Calls"], rows)
+        table = self.table(["The callee is", "Calls"], rows, range(1, 2))
         return [nodes.paragraph("", text), table]
 
 
