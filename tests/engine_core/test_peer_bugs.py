@@ -147,7 +147,7 @@ THREADS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("test_mini_sglang_a_prompt_that_is_too_long_gets_an_answer",),
     ),
     "mini-sglang, read: finish_reason": (
-        "every answer ended with `stop`, also those cut at max_tokens",
+        "every answer ended with `stop`, also those cut at `max_tokens`",
         ("test_mini_sglang_an_answer_says_why_it_ended",),
     ),
     "mini-sglang, read: ignored parameters": (
