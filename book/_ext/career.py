@@ -96,7 +96,7 @@ class CareerDirective(CardDirective):
         line = nodes.paragraph(classes=["card-value"])
         shown = [item for item in items if item[1] in self.env.found_docs]
         for position, (text, document, note) in enumerate(shown):
-            line += [nodes.Text(" · ")] if position else []
+            line += [nodes.Text("\N{NO-BREAK SPACE}· ")] if position else []
             line += [self.link(text, document), nodes.Text(f"\N{NO-BREAK SPACE}{note}")]
         return line if shown else ""
 
