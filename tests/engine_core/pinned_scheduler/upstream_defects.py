@@ -127,5 +127,6 @@ def outcome(defect: Defect, adapter: Adapter) -> str:
                     ends[req_id] = reason
     except Exception as error:
         # The step that failed was not recorded: ask the scheduler itself.
-        return f"step {index + 1}: {type(error).__name__} {str(error)[:60]}".strip()
+        why = str(error).split(";")[0]
+        return f"step {index + 1}: {type(error).__name__}" + (f": {why}" if why else "")
     return ", ".join(f"{req_id} ends with `{reason}`" for req_id, reason in sorted(ends.items()))
