@@ -93,6 +93,17 @@ def test_permalink_pin_notice_and_licence_are_on_the_page(build, tree: Tree) -> 
     assert 'href="LICENSE.html"' not in page_of(app, "LICENSE")
 
 
+def test_the_index_heads_each_folder_with_its_own_path(build, tree: Tree) -> None:
+    folder = "vllm/model_executor/fused_layers"
+    (tree.root / folder).mkdir(parents=True)
+    (tree.root / folder / "linear_base.py").write_text("def apply():\n    return 1\n")
+    app = build({"one": f"# One\n\n{{up}}`{folder}/linear_base.py#apply`\n"})
+    index = (Path(app.outdir) / "upstream/index.html").read_text()
+    heads = re.findall(r"<h2>(.*?)</h2>", index, re.DOTALL)
+    assert folder in [plain(head) for head in heads]
+    assert plain(re.search(r"<code>(linear.*?)</code>", index)[1]) == "linear_base.py"
+
+
 def test_a_build_without_changes_writes_nothing(build) -> None:
     before = stamps(build(BOOK))
     assert len(before) > 8
