@@ -9,7 +9,7 @@ from book.quantities.registry import quantity
 SHAPE = "arithmetic on the shape of Llama-3-8B"
 TIMES = "the longer of bytes and useful arithmetic on an H100, fp8 arithmetic twice as fast"
 PAGE = "page sizes of the pinned KV cache interface, heads of 128"
-E4M3 = "the format e4m3: largest 448, smallest normal 2^-6"
+E4M3 = "the format e4m3: largest 448, smallest normal 1/64"
 GIVEN = "arithmetic on the numbers of the text"
 LINEAR = LLAMA3_8B.parameters() - 2 * LLAMA3_8B.vocab * LLAMA3_8B.hidden
 HEAD_BYTES = 2 * LLAMA3_8B.vocab * LLAMA3_8B.hidden

@@ -64,7 +64,7 @@ def cached_1025() -> int:
 
 @quantity("p01-ex-conservation-sum", unit="token", source=GIVEN)
 def conservation_sum() -> int:
-    """Prompt + output - 1, over three requests."""
+    """Prompt + output − 1, over three requests."""
     return sum(p + o - 1 for p, o in ((40, 5), (7, 9), (129, 1)))
 
 
