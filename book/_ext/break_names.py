@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from markupsafe import Markup, escape
 from sphinx.application import Sphinx
 
 # The columns of ours beside upstream's are boxes, and as narrow as cells; so is a listing's head.
@@ -67,7 +68,33 @@ def in_text(body: str) -> str:
     return _DASHES.sub(lambda flag: f'<span class="keep">{flag[0]}</span>', body)
 
 
+def in_words(text: str) -> Markup:
+    """A plain text, as HTML, with such places in its names: an entry of an index."""
+    return Markup(" ".join(with_places(str(escape(word))) for word in text.split(" ")))
+
+
+def _in_index(context: dict[str, Any]) -> None:
+    # No body has been written for these two yet: their templates get the entries.
+    if "genindexentries" in context:
+        context["genindexentries"] = [
+            (
+                letter,
+                [
+                    (in_words(name), (links, [(in_words(sub), to) for sub, to in below], key))
+                    for name, (links, below, key) in entries
+                ],
+            )
+            for letter, entries in context["genindexentries"]
+        ]
+    if "indextitle" in context:
+        context["content"] = [
+            (letter, [(in_words(entry[0]), *entry[1:]) for entry in entries])
+            for letter, entries in context["content"]
+        ]
+
+
 def _complete(app: Sphinx, page: str, template: str, context: dict[str, Any], *_: object) -> None:
+    _in_index(context)
     if context.get("body"):
         context["body"] = in_text(in_cells(context["body"]))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book._ext.break_names import MAY_BREAK, in_cells, in_text, with_places
+from book._ext.break_names import MAY_BREAK, _complete, in_cells, in_text, with_places
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,29 @@ def test_the_epub_can_read_them():
     """Its pages are XML, in which nothing stays open."""
     table = '<table><tr><td><span class="pre">EngineCoreProc.run_busy_loop</span></td></tr></table>'
     assert "".join(ElementTree.fromstring(in_cells(table)).itertext()).endswith("busy_loop")
+
+
+def test_the_entries_of_both_indexes_are_names_too():
+    """Their templates escape what they are given: markup has to come as markup."""
+    links = [("", "page.html#it")]
+    context = {
+        "genindexentries": [
+            (
+                "C",
+                [("ChatChoice (class in a.chat_completion)", (links, [("<x> & y", links)], None))],
+            )
+        ]
+    }
+    _complete(None, "genindex", "genindex.html", context)
+    [(letter, [(name, (there, [(below, _)], _))])] = context["genindexentries"]
+    assert (letter, there) == ("C", links)
+    assert name.__html__() == f"ChatChoice (class in a.{MAY_BREAK}chat_{MAY_BREAK}completion)"
+    assert below.__html__() == "&lt;x&gt; &amp; y"
+    context = {
+        "indextitle": "Modules",
+        "content": [("m", [("mini_vllm.core.scheduler", 2, "page", "it", "", "", "")])],
+    }
+    _complete(None, "py-modindex", "domainindex.html", context)
+    [(_, [(name, *rest)])] = context["content"]
+    assert rest == [2, "page", "it", "", "", ""]
+    assert str(name) == f"mini_{MAY_BREAK}vllm.{MAY_BREAK}core.{MAY_BREAK}scheduler"
