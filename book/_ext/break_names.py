@@ -38,6 +38,8 @@ _LONG = 24  # letters: what a box in a box, an answer in its card, holds on a ph
 # Where an excerpt of upstream begins: `path · Symbol · 116-161`, words in a link and no code.
 _WHERE = re.compile(r'(?<=<a class="up-link up-quiet reference internal")( [^>]*>)([^<]+)(?=</a>)')
 _DASHES = re.compile(r'(?<=<span class="pre">)--?[A-Za-z0-9]+(?=[-=.<])')
+# In front of the parameters of a signature on one line: no space stands there.
+_PARAMETERS = re.compile(r'(?<=<span class="sig-paren">\(</span>)(?=<em class="sig-param")')
 MAY_BREAK = "<wbr/>"  # closed, since the pages of the ePub are XML
 
 
@@ -65,6 +67,7 @@ def in_text(body: str) -> str:
     body = _NAME.sub(lambda name: long(name[0]), body)
     body = _LINK.sub(lambda words: long(words[0]), body)
     body = _WHERE.sub(lambda where: where[1] + long(where[2]), body)
+    body = _PARAMETERS.sub(MAY_BREAK, body)
     return _DASHES.sub(lambda flag: f'<span class="keep">{flag[0]}</span>', body)
 
 

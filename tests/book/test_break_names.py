@@ -56,6 +56,13 @@ def test_in_running_text_only_names_longer_than_a_line_get_places():
     assert in_text(text.format(broken)) == text.format(broken)  # a cell's are there already
 
 
+def test_a_signature_may_break_in_front_of_its_parameters():
+    opened, closed = '<span class="sig-paren">(</span>', '<span class="sig-paren">)</span>'
+    parameter = '<em class="sig-param"><span class="pre">num_gpu_blocks</span></em>'
+    assert in_text(opened + parameter + closed) == opened + MAY_BREAK + parameter + closed
+    assert in_text(opened + closed) == opened + closed
+
+
 def test_where_an_excerpt_begins_is_a_name_as_well():
     where = '<a class="up-link up-quiet reference internal" href="x">{} · forward · 7–9</a>'
     path = "vllm/|model_|executor/|layers/|attention/|attention.py"
