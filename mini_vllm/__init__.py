@@ -48,7 +48,7 @@ class Floor(NamedTuple):
     torch_at_import: bool
 
 
-#: The architecture, as data. `tests/architecture` enforces it; the docstring above prints it.
+#: The architecture, as data. `tests/architecture` enforces it; the package's docstring prints it.
 FLOORS: tuple[Floor, ...] = (
     Floor(
         0,

@@ -90,7 +90,7 @@ class SamplingParams:
     `presence_penalty` and `frequency_penalty` in the answer, `repetition_penalty` in the prompt as
     well. `temperature` divides the logits; at 0 the best token is taken and the three filters are
     switched off, since they could not change it, and between 0 and {py:data}`MIN_TEMPERATURE` it is
-    raised to that. `top_k` (0 or -1: off),
+    raised to that. `top_k` (`0` or `-1`: off),
     `top_p` in (0, 1] and `min_p` in [0, 1] keep the likely part of the distribution. `seed` gives
     the request a generator of its own, so that its draws do not depend on who shares the batch.
 
@@ -103,7 +103,7 @@ class SamplingParams:
     seed; at most {py:data}`MAX_N`, and only 1 when the best token is always taken.
 
     **Reporting.** `logprobs` is how many alternatives to report for each token (`None`: no
-    log-probabilities at all; 0: the chosen token's only; -1: the whole vocabulary).
+    log-probabilities at all; `0`: the chosen token's only; `-1`: the whole vocabulary).
     `detokenize=False` leaves `text` empty; `skip_special_tokens` leaves them out of the text.
     `output_kind` says what each output of a stream holds.
 

@@ -48,7 +48,7 @@ RUNTIME_MODES = frozenset((NONE, PIECEWISE, FULL))
 class BatchDescriptor:
     r"""The shape of a padded step, as far as a graph depends on it.
 
-    `num_reqs` is None where the graph fits any number of requests; `uniform` says that each has
+    `num_reqs` is `None` where the graph fits any number of requests; `uniform` says that each has
     the same number of tokens. Upstream: {up}`vllm/forward_context.py#BatchDescriptor`.
     """
 

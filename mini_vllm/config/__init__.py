@@ -131,7 +131,7 @@ class ModelConfig:
     `generation_eos_token_ids` are the tokens that end an answer by `generation_config.json`, or by
     `config.json` where there is none. The tokenizer's own is usually among them, and is the only
     one that is not reported as a `stop_reason`; `eos_token_id` stands in for it where no tokenizer
-    is. `max_logprobs` is the most alternatives that a request may ask for, -1 for no limit.
+    is. `max_logprobs` is the most alternatives that a request may ask for, `-1` for no limit.
     Upstream: {up}`vllm/config/model.py#ModelConfig`.
     """
 
@@ -157,7 +157,7 @@ class ModelConfig:
             raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
 
     def resolved_dtype(self) -> str:
-        """Name the dtype to compute in: the given one, or for "auto" the checkpoint's."""
+        """Name the dtype to compute in: the given one, or for `"auto"` the checkpoint's."""
         if self.dtype != "auto":
             return self.dtype
         stored = self.hf_config.get("dtype") or self.hf_config.get("torch_dtype") or "float32"
@@ -254,7 +254,7 @@ def longest_text(hf_config: Mapping[str, Any]) -> int | None:
 
     `max_position_embeddings`, times the factor by which a rotary clock is slowed. Under `yarn` the
     *trained* context is multiplied, since some configs state the stretched one and some do not;
-    under `llama3` nothing is, since all of them do. None where the config does not say. Upstream:
+    under `llama3` nothing is, since all of them do. `None` where the config does not say. Upstream:
     {up}`vllm/config/model.py#_get_and_verify_max_len`.
     """
     positions = hf_config.get("max_position_embeddings")

@@ -74,7 +74,7 @@ from mini_vllm.errors import ConfigError, EngineDeadError, RequestError
 from mini_vllm.outputs import RequestOutput
 from mini_vllm.sampling_params import SamplingParams
 
-#: So much news is read before other tasks get a turn; upstream's VLLM_V1_OUTPUT_PROC_CHUNK_SIZE.
+#: So much news is read before other tasks get a turn; upstream's `VLLM_V1_OUTPUT_PROC_CHUNK_SIZE`.
 OUTPUT_CHUNK_SIZE = 128
 # Text of more characters than this is tokenized in a thread; for less, a switch costs more.
 LONG_TEXT = 2048

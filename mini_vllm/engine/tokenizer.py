@@ -86,7 +86,7 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
 
 
 def load_plain(directory: Path) -> PlainTokenizer | None:
-    r"""The tokenizer of `directory` if its `tokenizer.json` is all there is to it, or else None."""
+    r"""The tokenizer of `directory` if its `tokenizer.json` is all there is to it, else `None`."""
     files = [directory / name for name in ("tokenizer.json", "tokenizer_config.json")]
     more = ("added_tokens.json", "special_tokens_map.json")
     if not all(map(Path.exists, files)) or any((directory / name).exists() for name in more):

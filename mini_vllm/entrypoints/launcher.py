@@ -44,7 +44,7 @@ from mini_vllm.errors import ConfigError
 
 logger = logging.getLogger("mini_vllm.server")
 
-#: Exit status when the engine died; `sysexits.h` calls it EX_SOFTWARE.
+#: Exit status when the engine died; `sysexits.h` calls it `EX_SOFTWARE`.
 ENGINE_DEAD = 70
 #: Seconds between two looks at the engine.
 WATCHDOG_INTERVAL = 0.2

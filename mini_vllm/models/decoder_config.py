@@ -152,7 +152,7 @@ def windows_by_layer(
 
 
 def layer_kinds(hf_config: Mapping[str, Any]) -> list[str] | None:
-    """`layer_types`, checked: one known kind for each layer; None where the config has none."""
+    """`layer_types`, checked: one known kind for each layer; `None` where the config has none."""
     kinds = hf_config.get("layer_types")
     if kinds is None:
         return None

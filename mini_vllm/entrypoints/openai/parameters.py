@@ -177,7 +177,7 @@ def unsupported(route: str) -> dict[str, tuple[Any, ...]]:
 
 
 def is_neutral(value: object, neutral: Iterable[object]) -> bool:
-    """Whether a value asks for nothing. `true` is not 1, and `1` is `1.0`."""
+    """Whether a value asks for nothing. `true` is not `1`, and `1` is `1.0`."""
     return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in neutral)
 
 
