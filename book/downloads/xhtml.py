@@ -17,6 +17,9 @@ from book.downloads import answers
 from book.downloads.article import clean, open_folds
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
+# HTML leaves them open, also behind an attribute that holds a `>`; XML would take all that follows
+# for their content.
+_OPEN_VOID = re.compile(rf"<({'|'.join(sorted(VOID))})\b((?:[^<>\"']|\"[^\"]*\"|'[^']*')*?)\s*/?>")
 _SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)
 _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|#\d+|#x[0-9a-fA-F]+);)(\w+);")
 _VARIABLE = re.compile(r"var\((--[\w-]+)(?:,\s*([^()]+))?\)")
@@ -43,7 +46,8 @@ def readable(body: str) -> str:
 
 def parse(body: str) -> Tag:
     """The page as XML: the case of SVG's names is kept, and so is every blank of code."""
-    text = _ENTITY.sub(lambda found: _character(found[0]), _SCRIPT.sub("", body))
+    text = _OPEN_VOID.sub(r"<\1\2/>", _SCRIPT.sub("", body))
+    text = _ENTITY.sub(lambda found: _character(found[0]), text)
     soup = BeautifulSoup(
         f'<div class="page" xmlns:epub="http://www.idpf.org/2007/ops">{text}</div>',
         "lxml-xml",

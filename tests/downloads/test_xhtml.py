@@ -71,6 +71,16 @@ def test_answers_move_to_the_end():
     assert text.index("After.") < text.index("Because.")
 
 
+@pytest.mark.parametrize(
+    "left_open",
+    ["<wbr>", "<br >", '<img alt="a > b" src="x">', '<input type="checkbox" checked="checked">'],
+)
+def test_what_html_leaves_open_takes_nothing_of_what_follows(left_open):
+    page = tree(f"<ul><li><p>a{left_open}b</p></li><li>c</li></ul>")
+    assert [len(item) for item in page.findall("ul/li")] == [1, 0]
+    assert "".join(page.itertext()) == "abc"
+
+
 def test_an_empty_element_is_not_closed_in_itself_unless_it_is_void():
     assert readable("<p><span></span><br/></p>") == "<p><span></span><br/></p>"
 
