@@ -294,16 +294,20 @@ class AsyncLLM:
         if future is not None and not future.done():
             future.set_result(None)
 
-    async def _confirm_all(self, request_ids: list[str]) -> None:
+    async def _confirm_earlier(self, earlier: Mapping[str, asyncio.Future[None]]) -> None:
         r"""Confirm what an earlier event loop was waiting for when it ended.
 
         It may have taken the confirmation out of the socket and then been cancelled. But the core
         answers in order: once it has answered this, it has done with all that was sent before.
+
+        Not with what was sent since. When this task gets its turn, an id may have been confirmed,
+        used again and aborted again, so each is confirmed only where it is still the same wait.
         """
         with suppress(EngineDeadError):
             await self.client.call_utility_async("get_stats")
-        for request_id in request_ids:
-            self._confirm(request_id)
+        for request_id, future in earlier.items():
+            if self._closing.get(request_id) is future:
+                self._confirm(request_id)
 
     # ------------------------------------------------------------------ the output handler
 
@@ -316,7 +320,7 @@ class AsyncLLM:
             if self._closing:
                 # Whoever waits for them from now on waits on this loop.
                 self._closing = {request_id: loop.create_future() for request_id in self._closing}
-                self._confirming = loop.create_task(self._confirm_all(list(self._closing)))
+                self._confirming = loop.create_task(self._confirm_earlier(dict(self._closing)))
 
     async def _handle_outputs(self) -> None:
         try:

@@ -257,6 +257,52 @@ def test_an_id_may_be_used_again_on_the_next_loop(start, run, byte_tokenizer) ->
         assert end.outputs[0].text == "one two"
 
 
+def test_a_late_confirmation_is_of_what_was_sent_before_it(start, run, monkeypatch) -> None:
+    """Of one name: aborted on the last loop, used again, and aborted again before it came."""
+    llm = start(default=ENDLESS, step_seconds=0.05)
+    params = SamplingParams(max_tokens=900)
+
+    async def use_and_abort() -> None:
+        stream = llm.generate(prompt(1), params, "same")
+        await anext(stream)
+        await stream.aclose()
+
+    run(use_and_abort())
+    call, read = llm.client.call_utility_async, llm.client.get_output_async
+
+    async def main() -> tuple[bool, list[int]]:
+        answered, may_read = asyncio.Event(), asyncio.Event()
+
+        async def late(method: str) -> Any:
+            answer = await call(method)
+            await answered.wait()
+            return answer
+
+        async def gated() -> Any:
+            message = await read()
+            await may_read.wait()
+            return message
+
+        monkeypatch.setattr(llm.client, "call_utility_async", late)
+        monkeypatch.setattr(llm.client, "get_output_async", gated)
+        may_read.set()
+        await use_and_abort()
+        may_read.clear()
+        answered.set()
+        third = asyncio.create_task(llm.add_request("same", prompt(1), params))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        too_early = third.done()
+        may_read.set()
+        output = await (await third).get()
+        await llm.abort("same")
+        return too_early, list(output.outputs[0].token_ids)
+
+    too_early, tokens = run(main())
+    assert not too_early, "the core may still speak of the second of that name"
+    assert tokens == ENDLESS[: len(tokens)]
+
+
 def test_a_long_text_is_tokenized_while_others_stream(start, run, byte_tokenizer) -> None:
     import threading
 
