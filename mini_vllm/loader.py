@@ -11,11 +11,11 @@ is on one list and not on the other is an error, and so is a shape that differs;
 reported at once, by name.
 
 ```text
-model wants                               checkpoint has
-model.layers.0.self_attn.q_proj.weight    model.layers.0.self_attn.q_proj.weight   ok
-model.layers.0.self_attn.q_proj.bias      -                                        missing
--                                         model.layers.0.self_attn.rope.weight     surplus
-model.norm.weight [256]                   model.norm.weight [512]                  wrong shape
+model wants                             checkpoint has
+model.layers.0.self_attn.q_proj.weight  model.layers.0.self_attn.q_proj.weight  ok
+model.layers.0.self_attn.q_proj.bias    -                                       missing
+-                                       model.layers.0.self_attn.rope.weight    surplus
+model.norm.weight [256]                 model.norm.weight [512]                 wrong shape
 ```
 
 Only safetensors files are read. A `.bin` file is a pickle, and reading a pickle runs
