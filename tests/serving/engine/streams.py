@@ -70,6 +70,12 @@ def joined(pieces: Iterable[Sequence[Any]]) -> list[Any]:
     return [token for piece in pieces for token in piece]
 
 
+async def registered(llm: AsyncLLM) -> None:
+    """Wait until a request that another task has begun is the engine's: no longer, and no time."""
+    while not llm.output_processor.has_unfinished_requests():
+        await asyncio.sleep(0)
+
+
 async def all_free(llm: AsyncLLM) -> bool:
     """Whether the engine holds nothing, once the step under way is over."""
     for _ in range(100):

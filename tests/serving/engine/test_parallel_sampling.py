@@ -24,6 +24,7 @@ from tests.serving.engine.streams import (
     joined,
     last,
     prompt,
+    registered,
 )
 
 KINDS = list(RequestOutputKind)
@@ -149,14 +150,14 @@ def test_the_ids_of_parent_and_children_are_taken(start, run, taken) -> None:
         first = asyncio.create_task(
             last(llm.generate(prompt(1), SamplingParams(n=2, max_tokens=20), "a"))
         )
-        await asyncio.sleep(0.05)
+        await registered(llm)
         with pytest.raises(RequestError, match="is in use"):
             await last(llm.generate(prompt(1), SamplingParams(), taken))
         assert len((await first).outputs) >= 1
         alone = asyncio.create_task(
             last(llm.generate(prompt(1), SamplingParams(max_tokens=40), taken))
         )
-        await asyncio.sleep(0.05)
+        await registered(llm)
         with pytest.raises(RequestError, match="is in use"):
             await last(llm.generate(prompt(1), SamplingParams(n=2), "a"))
         await alone

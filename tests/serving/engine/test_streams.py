@@ -11,7 +11,17 @@ from mini_vllm.engine.async_llm import AsyncLLM
 from mini_vllm.errors import RequestError
 from mini_vllm.outputs import RequestOutput
 from mini_vllm.sampling_params import RequestOutputKind, SamplingParams
-from tests.serving.engine.streams import ENDLESS, all_free, collect, joined, last, prompt, say, solo
+from tests.serving.engine.streams import (
+    ENDLESS,
+    all_free,
+    collect,
+    joined,
+    last,
+    prompt,
+    registered,
+    say,
+    solo,
+)
 
 DELTA = RequestOutputKind.DELTA
 FINAL_ONLY = RequestOutputKind.FINAL_ONLY
@@ -186,12 +196,12 @@ def test_an_id_in_use_is_refused_alone(start, run) -> None:
 
     async def main() -> RequestOutput:
         params = SamplingParams(max_tokens=40)
-        stream = llm.generate(prompt(1), params, "a")
-        await anext(stream)
+        first = asyncio.create_task(last(llm.generate(prompt(1), params, "a")))
+        await registered(llm)
         with pytest.raises(RequestError, match="'a' is in use") as caught:
             await last(llm.generate(prompt(2), params, "a"))
         assert caught.value.parameter == "request_id"
-        return await last(stream)
+        return await first
 
     assert list(run(main()).outputs[0].token_ids) == ENDLESS[:40]
 
@@ -333,9 +343,9 @@ def test_drain(start, run) -> None:
         reader = asyncio.create_task(
             last(llm.generate(prompt(1), SamplingParams(max_tokens=30), "a"))
         )
-        await asyncio.sleep(0.05)
+        await registered(llm)
         with pytest.raises(TimeoutError, match="1 requests"):
-            await llm.wait_for_requests_to_drain(0.05)
+            await llm.wait_for_requests_to_drain(0)
         await llm.wait_for_requests_to_drain(5)
         assert (await reader).finished
 

@@ -9,7 +9,7 @@ import pytest
 
 openai = pytest.importorskip("openai")
 
-from http_servers import MODEL  # noqa: E402
+from http_servers import MODEL, wait_until  # noqa: E402
 
 TEXT = "Straße 東京 🚀 ok.\n" * 40
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Wo?"}]
@@ -155,12 +155,14 @@ def test_a_key(serve):
 
 def test_an_overloaded_server_is_tried_again(serve):
     server = serve("--step-seconds", "0.01", "--max-num-seqs", "1", "--max-queued-requests", "0")
-    options = {"model": MODEL, "prompt": "a", "max_tokens": 100}
+    options = {"model": MODEL, "prompt": "a", "max_tokens": 200}
 
     async def ask():
         async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="-") as client:
             first = asyncio.ensure_future(client.completions.create(**options))
-            await asyncio.sleep(0.3)
+            await asyncio.to_thread(
+                wait_until, lambda: server.metric("vllm:num_requests_running") == 1
+            )
             with pytest.raises(openai.RateLimitError):
                 await client.with_options(max_retries=0).completions.create(**options)
             # The client waits as long as Retry-After says, and is then served.
