@@ -50,10 +50,10 @@ def test_one_below_the_other_on_a_narrow_screen(opened, width: int):
 
 def test_the_list_of_contents_does_not_lie_over_it(opened):
     page, box = opened(1440)
-    page.wait_for_timeout(600)  # it fades
     theirs = box.locator(".beside-theirs").bounding_box()
     at = [theirs["x"] + theirs["width"] - 12, min(theirs["y"] + theirs["height"] / 2, 700)]
-    assert page.evaluate("([x, y]) => !!document.elementFromPoint(x, y).closest('.beside')", at)
+    on_top = "([x, y]) => document.elementFromPoint(x, y).closest('.beside')"
+    page.wait_for_function(on_top, arg=at)  # the list fades
 
 
 def test_letters_stand_on_both_sides_and_below(opened):

@@ -223,9 +223,8 @@ def test_code_that_scrolls_sideways_can_be_reached_and_scrolled(tab):
     )
     assert reached
     page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(300)
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
     assert page.url == here
-    assert page.evaluate("document.activeElement.scrollLeft") > 0
 
 
 def test_the_theme_toggles_and_is_remembered(tab):
