@@ -1,4 +1,4 @@
-"""One Chromium for all tests that look at a page, wherever they stand."""
+"""What all tests share: how long an example may take, and one Chromium to look at pages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# An example has no deadline, and drawing it none either: on a shared machine both would fail a test
+# for a pause that is nobody's fault. All else is as hypothesis has it, here or where `CI` is set.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
