@@ -57,7 +57,7 @@ def steps_512() -> int:
 
 @quantity("p03-chunk-budget-50ms", unit="token", source=TIMES, phases=(3,))
 def chunk_budget_50ms() -> int:
-    """The largest step that takes at most 50 ms."""
+    """The largest step within 50 ms."""
     return int(0.050 * h100_bf16_useful() / llama3_8b_flop_per_token())
 
 
