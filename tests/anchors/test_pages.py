@@ -84,6 +84,14 @@ def test_a_page_with_the_tree(build, tree: Tree) -> None:
     assert len(re.findall(r'class="[^"]*\bup-link\b', text)) == 10
 
 
+def test_a_title_that_is_the_symbols_name_is_code_and_other_words_are_text(build) -> None:
+    roles = [f"{{up}}`{title} <{CORE}#Core.step>`" for title in ("step", "Core.step", "steps")]
+    text = html(build({"index": "# A page\n\n" + ", ".join(roles) + "\n"}))
+    for shown in ("step", "Core.step"):
+        assert f'<span class="pre">{shown}</span></code>' in text
+    assert ">steps</span></a>" in text
+
+
 def test_an_excerpt_carries_upstreams_numbers(build, tree: Tree) -> None:
     text = html(build({"index": PAGE}))
     box = text[text.index('class="up-code') :]

@@ -25,9 +25,10 @@ _NAME = re.compile(r"(?=\w*[._]\w)(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:\(\))?")
 class UpstreamRole(SphinxRole):
     r"""`path#Symbol`, or `its name <path#Symbol>`; a `!` in front shows the name and links nothing.
 
-    A title that is itself a name, `get_new_blocks` or `EngineCore.step`, is set as code, as it is
-    in the text around it. Without a title the link shows the shortest name that says enough: the
-    symbol, the flag, the variable, the words of the log line, or else the path.
+    A title that is itself a name, `get_new_blocks`, `EngineCore.step` or the last part of the
+    symbol, `touch`, is set as code, as it is in the text around it. Without a title the link shows
+    the shortest name that says enough: the symbol, the flag, the variable, the words of the log
+    line, or else the path.
     """
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
@@ -45,7 +46,8 @@ class UpstreamRole(SphinxRole):
             return [nodes.literal(self.rawtext, title or target, classes=["up-missing"])], []
         upstream_domain(self.env).note_use(self.env.docname, place.target)
         content: nodes.TextElement
-        if title and not _NAME.fullmatch(title):
+        own_name = (place.symbol or "").rpartition(".")[2]
+        if title and title != own_name and not _NAME.fullmatch(title):
             content = nodes.inline("", title, classes=["up"])
         else:
             content = nodes.literal("", title or shown_name(place), classes=["up"])
