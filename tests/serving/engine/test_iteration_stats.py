@@ -66,7 +66,7 @@ def test_the_same_across_the_border(start, run) -> None:
     llm = start(default=ENDLESS, step_seconds=0.02, max_num_seqs=1, stat_loggers=[recorder])
 
     async def main() -> None:
-        params = SamplingParams(max_tokens=5)
+        params = SamplingParams(max_tokens=15)
         streams = [last(llm.generate(prompt(1, 2, 3), params, name)) for name in "ab"]
         await asyncio.gather(*streams)
         stream = llm.generate(prompt(1), SamplingParams(max_tokens=400), "c")
@@ -81,7 +81,7 @@ def test_the_same_across_the_border(start, run) -> None:
         check_intervals(one)
         assert one.decode_time >= 4 * 0.02
         assert one.prefill_time >= 0.02
-    # One seat: b waits while a has its five steps, of which the first may have begun before b came.
+    # One seat: b waits while a has its fifteen steps, of which some may be over when b comes.
     assert b.queued_time >= 3 * 0.02
     assert b.queued_time > a.queued_time
     assert c.finish_reason == FinishReason.ABORT
