@@ -57,7 +57,9 @@ def test_streams_together_are_as_they_would_be_alone(start, run) -> None:
 
 @pytest.mark.parametrize("kind", list(RequestOutputKind))
 def test_what_a_stream_holds(start, run, byte_tokenizer, kind) -> None:
-    llm = start({"a": say("wörld, € and 𝄞")}, tokenizer=byte_tokenizer, vocab_size=257)
+    llm = start(
+        {"a": say("wörld, € and 𝄞")}, tokenizer=byte_tokenizer, vocab_size=257, step_seconds=0.01
+    )
     params = SamplingParams(max_tokens=50, output_kind=kind, logprobs=0)
     outputs = run(collect(llm.generate("hello ", params, "a")))
     texts = [output.outputs[0].text for output in outputs]
